@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ class LongitudinalSeries:
             if not math.isfinite(scan.time):
                 raise SeriesError(f"The time of scan '{scan.name}' is {scan.time}. Give it a date or a finite time.")
         ordered = tuple(sorted(self.scans, key=lambda scan: scan.time))
-        for earlier, later in zip(ordered, ordered[1:]):
+        for earlier, later in itertools.pairwise(ordered):
             if earlier.time == later.time:
                 raise SeriesError(
                     f"Scans '{earlier.name}' and '{later.name}' have the same time "

@@ -1,0 +1,1 @@
+"""Training data: manifests, readers of public layouts, simulators."""

@@ -1,0 +1,1 @@
+"""Metrics, skill against copying the last scan, and tables."""

@@ -1,0 +1,1 @@
+"""Flow matching: paths, time codes and ODE integration on tensors."""

@@ -1,0 +1,1 @@
+"""A process that forecasts and talks JSON lines."""
