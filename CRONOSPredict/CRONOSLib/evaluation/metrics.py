@@ -1,0 +1,187 @@
+"""How near a forecast comes to the true scan, per patient and with one fixed intensity range.
+
+Every metric takes normalised intensity, clips both volumes to 0…`data_range` and looks at one pair at a time: nothing
+is ever pooled over a batch, because the average of such pools depends on the batch size.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from CRONOSLib.errors import ImageError, MissingPackageError
+
+Volume = NDArray[np.float64]
+NrmseDefinition = Literal["range", "euclidean"]
+
+_SIGMA = 1.5
+_WINDOWS = (11, 7)
+
+
+@dataclass(frozen=True)
+class Ssim:
+    """Structural similarity and how it was measured, because a thin stack cannot hold the usual window.
+
+    value:  mean over the volume, -1…1; 1 for equal volumes
+    window: what the sum ran over, as shown to users: "11x11x11", "7x7x7" or "11x11 per slice"
+    """
+
+    value: float
+    window: str
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """One forecast against the truth.
+
+    nrmse:           root mean square error / `data_range` (the CRONOS and TFM tables)
+    nrmse_euclidean: ||x - y|| / ||y|| (the SADM and NODER tables)
+    psnr:            dB; infinite for equal volumes
+    ssim:            see `Ssim`
+    """
+
+    nrmse: float
+    nrmse_euclidean: float
+    psnr: float
+    ssim: Ssim
+
+    def to_json(self) -> dict[str, float | str | None]:
+        """Numbers for report files; an infinite PSNR becomes None, which JSON can hold."""
+        return {
+            "nrmse": self.nrmse,
+            "nrmse_euclidean": self.nrmse_euclidean,
+            "psnr": self.psnr if math.isfinite(self.psnr) else None,
+            "ssim": self.ssim.value,
+            "ssim_window": self.ssim.window,
+        }
+
+
+def mean_square_error(
+    forecast: ArrayLike, truth: ArrayLike, *, data_range: float = 1.0, mask: ArrayLike | None = None
+) -> float:
+    """Mean of (x - y)² over the voxels of `mask`, both clipped to 0…`data_range`.
+
+    forecast, truth: any equal shape; mask: the same shape, True where it counts (default: everywhere).
+    Raises ImageError when the shapes differ or the mask is empty.
+    """
+    x, y, inside = _pair(forecast, truth, data_range, mask)
+    return float(np.mean(np.square(x - y)[inside]))
+
+
+def nrmse(
+    forecast: ArrayLike,
+    truth: ArrayLike,
+    *,
+    definition: NrmseDefinition = "range",
+    data_range: float = 1.0,
+    mask: ArrayLike | None = None,
+) -> float:
+    """Normalised root mean square error, by either published definition.
+
+    "range":     sqrt(MSE) / data_range, what the tables of CRONOS and TFM print
+    "euclidean": ||x - y|| / ||y||, what the tables of SADM and NODER print; 1 for an all-zero forecast
+    Raises ImageError as `mean_square_error`, and for "euclidean" when the truth is zero everywhere.
+    """
+    root = math.sqrt(mean_square_error(forecast, truth, data_range=data_range, mask=mask))
+    if definition == "range":
+        return root / data_range
+    _, y, inside = _pair(forecast, truth, data_range, mask)
+    norm = math.sqrt(float(np.mean(np.square(y[inside]))))
+    if norm == 0:
+        raise ImageError("The true scan is zero everywhere, so nothing can be measured against it. Give another one.")
+    return root / norm
+
+
+def psnr(forecast: ArrayLike, truth: ArrayLike, *, data_range: float = 1.0, mask: ArrayLike | None = None) -> float:
+    """Peak signal-to-noise ratio, 10 log10(R² / MSE) in dB; infinite for equal volumes.
+
+    Raises ImageError as `mean_square_error`.
+    """
+    error = mean_square_error(forecast, truth, data_range=data_range, mask=mask)
+    return math.inf if error == 0 else 10.0 * math.log10(data_range**2 / error)
+
+
+def ssim(forecast: ArrayLike, truth: ArrayLike, *, data_range: float = 1.0, mask: ArrayLike | None = None) -> Ssim:
+    """3D structural similarity: Gaussian σ 1.5, window 11³, K₁ .01, K₂ .03, population covariance, border cropped.
+
+    forecast, truth, mask: (D, H, W). A stack with an axis of 7…10 voxels gets a window of 7³; a thinner one is
+    measured slice by slice with 11×11 and averaged. `Ssim.window` says which it was. With a mask the average runs
+    over windows centred in the mask, and over the whole volume when none is (the mask lies in the border).
+
+    Raises ImageError when the shapes differ or are not 3D or too small in plane, MissingPackageError without MONAI.
+    """
+    x, y, inside = _pair(forecast, truth, data_range, mask)
+    if x.ndim != 3:
+        raise ImageError(f"SSIM needs a 3D volume, but this one has {x.ndim} axes. Give one scan at a time.")
+    for size in _WINDOWS:
+        if min(x.shape) >= size:
+            volume = _similarity_map(x[None], y[None], size, data_range)[0]
+            return Ssim(_mean_inside(volume, inside, (size // 2,) * 3), f"{size}x{size}x{size}")
+    thin = int(np.argmin(x.shape))
+    x, y, inside = np.moveaxis(x, thin, 0), np.moveaxis(y, thin, 0), np.moveaxis(inside, thin, 0)
+    for size in _WINDOWS:
+        if min(x.shape[1:]) >= size:
+            slices = _similarity_map(x, y, size, data_range)
+            return Ssim(_mean_inside(slices, inside, (0, size // 2, size // 2)), f"{size}x{size} per slice")
+    raise ImageError(f"SSIM needs slices of at least 7 x 7 voxels, but the scan is {x.shape}. Give a larger scan.")
+
+
+def measure(
+    forecast: ArrayLike, truth: ArrayLike, *, data_range: float = 1.0, mask: ArrayLike | None = None
+) -> Metrics:
+    """All metrics of one pair; (D, H, W) normalised intensity. Raises as `nrmse` and `ssim`."""
+    return Metrics(
+        nrmse=nrmse(forecast, truth, data_range=data_range, mask=mask),
+        nrmse_euclidean=nrmse(forecast, truth, definition="euclidean", data_range=data_range, mask=mask),
+        psnr=psnr(forecast, truth, data_range=data_range, mask=mask),
+        ssim=ssim(forecast, truth, data_range=data_range, mask=mask),
+    )
+
+
+def _pair(
+    forecast: ArrayLike, truth: ArrayLike, data_range: float, mask: ArrayLike | None
+) -> tuple[Volume, Volume, NDArray[np.bool_]]:
+    """Both volumes clipped to 0…R in float64, and where to look."""
+    x = np.clip(np.asarray(forecast, dtype=np.float64), 0.0, data_range)
+    y = np.clip(np.asarray(truth, dtype=np.float64), 0.0, data_range)
+    if x.shape != y.shape:
+        raise ImageError(f"Forecast {x.shape} and true scan {y.shape} differ in size. Bring them to one grid first.")
+    inside = np.ones(x.shape, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+    if inside.shape != x.shape:
+        raise ImageError(
+            f"The mask {inside.shape} and the scan {x.shape} differ in size. Bring them to one grid first."
+        )
+    if not inside.any():
+        raise ImageError("The mask is empty, so there is nothing to measure. Give a mask that covers some voxels.")
+    return x, y, inside
+
+
+def _similarity_map(x: Volume, y: Volume, size: int, data_range: float) -> Volume:
+    """SSIM at every window that fits: of one volume (1, D, H, W), or of each slice (D, H, W) as an image."""
+    try:  # late: Slicer has neither package, and MONAI takes seconds to import
+        import torch
+        from monai.metrics.regression import compute_ssim_and_cs
+    except ImportError as missing:
+        raise MissingPackageError(
+            f"SSIM needs the package '{missing.name}', which is not installed. Install it with: pip install monai"
+        ) from None
+    dimensions = x.ndim - 1
+    similarity, _ = compute_ssim_and_cs(
+        torch.from_numpy(np.ascontiguousarray(x))[:, None],
+        torch.from_numpy(np.ascontiguousarray(y))[:, None],
+        spatial_dims=dimensions,
+        kernel_size=(size,) * dimensions,
+        kernel_sigma=(_SIGMA,) * dimensions,
+        data_range=data_range,
+    )
+    return similarity[:, 0].numpy()
+
+
+def _mean_inside(similarity: Volume, inside: NDArray[np.bool_], border: tuple[int, int, int]) -> float:
+    """Mean over the windows whose centre lies in the mask."""
+    centres = inside[tuple(slice(width, size - width) for width, size in zip(border, inside.shape))]
+    return float(similarity[centres].mean() if centres.any() else similarity.mean())
