@@ -1,0 +1,92 @@
+"""The methods by name. A new method is one file and one line here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from CRONOSLib.errors import MethodError
+
+if TYPE_CHECKING:
+    from CRONOSLib.methods.interface import Method
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """Where a method stands, without importing it.
+
+    settings: name of its frozen settings dataclass in the same module, or None when it has none
+    presets:  names of its presets; a preset is a function of the module's `PRESETS` that returns settings
+    """
+
+    module: str
+    method: str
+    settings: str | None
+    summary: str
+    needs_bundle: bool = False
+    min_scans: int = 1
+    presets: tuple[str, ...] = ("default",)
+
+
+_METHODS = {
+    "cronos-continuous": MethodEntry(
+        "cronos_continuous", "CronosContinuous", "CronosSettings", "Flow matching in real time", True,
+        presets=("default", "paper", "release"),
+    ),
+    "cronos-discrete": MethodEntry(
+        "cronos_discrete", "CronosDiscrete", "DiscreteSettings", "Flow matching on a grid of time slots", True,
+        presets=("default", "paper"),
+    ),
+    "lci": MethodEntry("last_context_image", "LastContextImage", None, "Copy the last scan: the baseline to beat"),
+    "mean": MethodEntry("context_mean", "ContextMean", None, "Mean of the context scans"),
+    "linear": MethodEntry(
+        "linear_extrapolation", "LinearExtrapolation", "LinearSettings", "Line through the last two scans, clipped",
+        min_scans=2,
+    ),
+    "ridge": MethodEntry(
+        "ridge_line", "RidgeLine", "RidgeSettings", "Shrunken least-squares line through the last scan", min_scans=2
+    ),
+}  # fmt: skip
+
+
+def method_names() -> tuple[str, ...]:
+    """Names of all methods."""
+    return tuple(_METHODS)
+
+
+def method_entry(name: str) -> MethodEntry:
+    """Facts about a method. Raises MethodError for an unknown name."""
+    if name not in _METHODS:
+        raise MethodError(f"There is no method '{name}'. Choose one of {', '.join(_METHODS)}.")
+    return _METHODS[name]
+
+
+def method_summary(name: str) -> str:
+    """One line about a method. Raises MethodError for an unknown name."""
+    return method_entry(name).summary
+
+
+def presets(name: str) -> tuple[str, ...]:
+    """Names of a method's presets, the default first. Raises MethodError for an unknown name."""
+    return method_entry(name).presets
+
+
+def create_method(name: str, settings: dict[str, Any] | None = None, preset: str = "default") -> Method:
+    """A fresh method: the settings of the preset, with those given in `settings` (by field name) put in their place.
+
+    Raises MethodError for an unknown name, preset or setting. Needs torch.
+    """
+    entry = method_entry(name)
+    if preset not in entry.presets:
+        raise MethodError(f"Method '{name}' has no preset '{preset}'. Choose one of {', '.join(entry.presets)}.")
+    module = import_module(f"CRONOSLib.methods.{entry.module}")
+    method = getattr(module, entry.method)
+    if entry.settings is None:
+        if settings:
+            raise MethodError(f"Method '{name}' has no settings, but {', '.join(settings)} was given. Leave it out.")
+        return method()
+    from CRONOSLib.methods.settings import settings_from
+
+    base = module.PRESETS[preset]() if preset != "default" else getattr(module, entry.settings)()
+    return method(settings_from(base, settings or {}))

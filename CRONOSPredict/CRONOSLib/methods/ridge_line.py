@@ -1,0 +1,39 @@
+"""Per-voxel ridge line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from CRONOSLib.flow.time_codes import slope_weights
+from CRONOSLib.methods.interface import SeriesBatch
+from CRONOSLib.methods.untrained import Untrained, clip_to_contexts, per_patient
+
+
+@dataclass(frozen=True)
+class RidgeSettings:
+    """Settings of the ridge line.
+
+    shrinkage: time² added to the spread of the visits, in the method's time scale; pulls the slope to 0
+    clip:      widen the contexts' own intensity range by this fraction, and clip the forecast to it
+    """
+
+    shrinkage: float = 0.25
+    clip: float = 0.05
+
+
+class RidgeLine(Untrained):
+    """Per-voxel least-squares slope, shrunk to zero, laid through the last scan (METHODS 2). One scan gives LCI."""
+
+    def __init__(self, settings: RidgeSettings | None = None) -> None:
+        super().__init__()
+        self.settings = settings or RidgeSettings()
+
+    def predict(self, batch: SeriesBatch) -> Tensor:
+        """(B, C, D, H, W) I_last + horizon · Σ (t_i − t̄) I_i / (Σ (t_i − t̄)² + shrinkage)."""
+        weights = slope_weights(batch.times, batch.mask, self.settings.shrinkage)
+        images = torch.where(batch.mask[:, :, None, None, None, None], batch.images, 0)
+        slope = torch.einsum("bt,bt...->b...", weights, images)
+        return clip_to_contexts(batch, batch.last_image + per_patient(batch.horizon) * slope, self.settings.clip)
