@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from CRONOSLib.methods.interface import SeriesBatch
+from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.methods.untrained import Untrained
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from CRONOSLib.methods.interface import SeriesBatch
+from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.methods.untrained import Untrained
 
 

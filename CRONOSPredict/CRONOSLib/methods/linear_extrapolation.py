@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from CRONOSLib.flow.aggregation import last_weights
-from CRONOSLib.methods.interface import SeriesBatch
+from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.methods.untrained import Untrained, clip_to_contexts, per_patient
 
 

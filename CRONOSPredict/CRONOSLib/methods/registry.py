@@ -31,7 +31,7 @@ class MethodEntry:
 
 _METHODS = {
     "cronos-continuous": MethodEntry(
-        "cronos_continuous", "CronosContinuous", "CronosSettings", "Flow matching in real time", True,
+        "cronos_continuous", "CronosContinuous", "ContinuousSettings", "Flow matching in real time", True,
         presets=("default", "paper", "release"),
     ),
     "cronos-discrete": MethodEntry(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.time_codes import slope_weights
-from CRONOSLib.methods.interface import SeriesBatch
 from CRONOSLib.methods.untrained import Untrained, clip_to_contexts, per_patient
 
 

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from CRONOSLib.flow.aggregation import last_weights
-from CRONOSLib.methods.interface import Members, Method, OnStep, SeriesBatch
+from CRONOSLib.flow.series_batch import SeriesBatch
+from CRONOSLib.methods.interface import Members, Method, OnStep
 
 
 class Untrained(Method):
     """A forecast without training: what every trained method has to beat."""
-
-    trainable = False
 
     @abstractmethod
     def predict(self, batch: SeriesBatch) -> Tensor:
@@ -30,7 +29,7 @@ class Untrained(Method):
         images = self.predict(batch).unsqueeze(1).expand_as(batch.images)
         if on_step:
             on_step(1.0)
-        return Members(images=images, weights=last_weights(batch.times, batch.mask))
+        return Members(images=images, mask=batch.mask, weights=last_weights(batch.times, batch.mask))
 
 
 def per_patient(values: Tensor) -> Tensor:

@@ -1,0 +1,126 @@
+"""What both variants of CRONOS share: flow matching from every context scan to the target (arXiv 2512.16577)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from CRONOSLib.flow.aggregation import LearnedWeights, check_aggregation, last_weights, mean_weights
+from CRONOSLib.flow.coupling import optimal_transport_resampled, paired
+from CRONOSLib.flow.path import StraightPath, draw_flow_steps
+from CRONOSLib.flow.series_batch import SeriesBatch
+from CRONOSLib.flow.solvers import Solver, integrate
+from CRONOSLib.methods.interface import Members, Method, OnStep
+from CRONOSLib.networks.velocity import VelocityNetwork, VelocitySettings
+
+
+class Coupling(Enum):
+    """Which target a patient's contexts are trained towards."""
+
+    PAIRED = "paired"
+    OT_RELEASE = "ot-release"
+
+
+@dataclass(frozen=True)
+class CronosSettings:
+    """Switches of CRONOS; the defaults are what measures best, presets hold the published choices.
+
+    at_start: share of training draws with the flow step exactly 0 (0: uniform, as published)
+    """
+
+    network: VelocitySettings = field(default_factory=VelocitySettings)
+    path: StraightPath = field(default_factory=StraightPath)
+    solver: Solver = field(default_factory=Solver)
+    aggregate: str = "last"
+    coupling: Coupling = Coupling.PAIRED
+    at_start: float = 0.5
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """The scans as the network takes them.
+
+    batch:  with T′ slots in place of T scans
+    member: (B, T), the slot in which each scan stands, or None when slots and scans are the same
+    """
+
+    batch: SeriesBatch
+    member: Tensor | None = None
+
+
+class Cronos(Method):
+    """Flow matching with temporal broadcasting: X₀ is the context stack, X₁ the target repeated for every scan."""
+
+    def __init__(self, settings: CronosSettings) -> None:
+        super().__init__()
+        check_aggregation(settings.aggregate)
+        self.settings = settings
+        self.velocity = VelocityNetwork(settings.network)
+        self.learned_weights = LearnedWeights() if settings.aggregate == "learned" else None
+
+    @abstractmethod
+    def arrange(self, batch: SeriesBatch) -> Arrangement:
+        """The scans in the slots of the network."""
+
+    def loss(self, batch: SeriesBatch) -> Tensor:
+        """Mean squared error of the velocity over true scans: E ‖v(X_τ, τ) − (X₁ − X₀)‖² (CRONOS, eq. 4)."""
+        context = self.arrange(batch).batch
+        assert context.target is not None
+        couple = paired if self.settings.coupling is Coupling.PAIRED else optimal_transport_resampled
+        source, target = couple(context.images, context.target)
+        tau = draw_flow_steps(len(source), self.settings.at_start, source.device)
+        sample = self.settings.path.sample(source, target, tau)
+        velocity = self.velocity(sample.point, tau, context)
+        loss = _mean_over_scans((velocity - sample.velocity) ** 2, context.mask)
+        if self.learned_weights is not None:
+            remaining = (1 - tau)[:, None, None, None, None, None]
+            members = (sample.point + remaining * velocity).detach()
+            forecast = self._members(context, members).forecast
+            loss = loss + torch.mean((forecast - target) ** 2)
+        return loss
+
+    def forecast(self, batch: SeriesBatch, *, on_step: OnStep | None = None, keep_trajectory: bool = False) -> Members:
+        """Integrate the velocity from every context scan to τ = 1; the trajectory on request."""
+        arranged = self.arrange(batch)
+        context = arranged.batch
+
+        def velocity(state: Tensor, tau: Tensor) -> Tensor:
+            if on_step:
+                on_step(float(tau))
+            return self.velocity(state, tau.expand(len(state)), context)
+
+        flow = integrate(velocity, context.images, self.settings.solver, keep_trajectory=keep_trajectory)
+        if on_step:
+            on_step(1.0)
+        members = self._members(context, flow.state, flow.nfe, flow.trajectory)
+        return members if arranged.member is None else _pick(members, arranged.member, batch.mask, self._weights(batch))
+
+    def _members(self, context: SeriesBatch, images: Tensor, nfe: int = 0, path: Tensor | None = None) -> Members:
+        return Members(images, context.mask, self._weights(context), nfe, path)
+
+    def _weights(self, batch: SeriesBatch) -> Tensor:
+        if self.learned_weights is not None:
+            return self.learned_weights(batch.last_time[:, None] - batch.times, batch.horizon, batch.mask)
+        if self.settings.aggregate == "mean":
+            return mean_weights(batch.mask)
+        return last_weights(batch.times, batch.mask)
+
+
+def _mean_over_scans(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of (B, T, …) over everything but padding; every patient counts the same."""
+    per_scan = values.flatten(2).mean(dim=2)
+    return ((per_scan * mask).sum(dim=1) / mask.sum(dim=1)).mean()
+
+
+def _pick(members: Members, slot: Tensor, mask: Tensor, weights: Tensor) -> Members:
+    """The members of the scans, out of those of the slots; `slot` (B, T) says which."""
+    index = slot[:, :, None, None, None, None].expand(-1, -1, *members.images.shape[2:])
+    images = members.images.gather(1, index)
+    path = members.trajectory
+    if path is not None:
+        path = path.gather(2, index.expand(len(path), *index.shape))
+    return Members(images, mask, weights, members.nfe, path)

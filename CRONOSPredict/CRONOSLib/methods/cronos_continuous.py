@@ -1,0 +1,116 @@
+"""CRONOS continuous: real acquisition times, any number of scans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import torch
+
+from CRONOSLib.flow.path import StraightPath
+from CRONOSLib.flow.series_batch import SeriesBatch
+from CRONOSLib.flow.solvers import Solver
+from CRONOSLib.methods.cronos import Arrangement, Coupling, Cronos, CronosSettings
+from CRONOSLib.networks.blocks import Film
+from CRONOSLib.networks.time_embedding import TimeCode, TimeSettings
+from CRONOSLib.networks.unet import UNetSettings
+from CRONOSLib.networks.velocity import ScanEncoder, VelocitySettings
+
+
+class Padding(Enum):
+    """What stands in the slots that no scan fills (METHODS 8.9).
+
+    MASK:        nothing; the mask tells
+    REPEAT_LAST: the last scan and its time again, counted like scans: the release
+    """
+
+    MASK = "mask"
+    REPEAT_LAST = "repeat-last"
+
+
+@dataclass(frozen=True)
+class ContinuousSettings(CronosSettings):
+    """Switches of the continuous variant."""
+
+    padding: Padding = Padding.MASK
+
+
+class CronosContinuous(Cronos):
+    """Times as they are: the network is told t_i, t* and τ."""
+
+    def __init__(self, settings: ContinuousSettings | None = None) -> None:
+        self.settings: ContinuousSettings
+        super().__init__(settings or ContinuousSettings())
+
+    def arrange(self, batch: SeriesBatch) -> Arrangement:
+        """Scans as they are; a stacked network takes the most recent ones when there are more than its slots."""
+        batch = batch.without_padding
+        if self.settings.network.encoder is ScanEncoder.STACK:
+            batch = _most_recent(batch, self.settings.network.slots)
+            if self.settings.padding is Padding.REPEAT_LAST:
+                batch = _repeat_last(batch, self.settings.network.slots)
+        return Arrangement(batch)
+
+
+def _most_recent(batch: SeriesBatch, count: int) -> SeriesBatch:
+    """The `count` most recent scans of each patient, oldest first, then padding."""
+    ranked = batch.times.masked_fill(~batch.mask, torch.inf)
+    surplus = (batch.mask.sum(dim=1) - count).clamp(min=0)
+    order = ranked.argsort(dim=1)
+    width = min(count, batch.times.shape[1])
+    chosen = order.gather(1, (torch.arange(width, device=order.device) + surplus[:, None]))
+    return _take(batch, chosen)
+
+
+def _repeat_last(batch: SeriesBatch, count: int) -> SeriesBatch:
+    """As many scans as slots: the last one fills those that are left."""
+    slots = torch.arange(count, device=batch.times.device).expand(len(batch.times), count)
+    filled = torch.minimum(slots, batch.mask.sum(dim=1, keepdim=True) - 1)
+    return _take(batch, filled)
+
+
+def _take(batch: SeriesBatch, index: torch.Tensor) -> SeriesBatch:
+    rows = torch.arange(len(index), device=index.device)[:, None]
+    return replace(
+        batch, images=batch.images[rows, index], times=batch.times[rows, index], mask=batch.mask[rows, index]
+    )
+
+
+def paper() -> ContinuousSettings:
+    """Continuous CRONOS as the paper describes it; frequencies, width and steps, which it leaves open, are ours.
+
+    X_τ alone enters the network as channels, shifted times are pooled by their mean, the flow step is uniform, the
+    members are averaged. Full resolution, width 32, multipliers 1, 1, 2, 4.
+    """
+    return ContinuousSettings(
+        network=VelocitySettings(
+            encoder=ScanEncoder.STACK,
+            patch=1,
+            clean_context=False,
+            from_last=False,
+            gate_horizon=0.0,
+            time=TimeSettings(TimeCode.MEAN, frequencies=(0.5, 1.0, 2.0, 4.0)),
+            unet=UNetSettings(multipliers=(1, 1, 2, 4), attention=True),
+        ),
+        path=StraightPath(sigma=0.01),
+        solver=Solver("euler", steps=10),
+        aggregate="mean",
+        at_start=0.0,
+    )
+
+
+def release() -> ContinuousSettings:
+    """The released code as it runs: blind to time, optimal-transport pairs, repeated last scan, dopri5, FiLM last."""
+    base = paper()
+    unet = replace(base.network.unet, groups=2, film=Film.AFTER)
+    return replace(
+        base,
+        network=replace(base.network, time=TimeSettings(TimeCode.OFF), unet=unet),
+        solver=Solver("dopri5", steps=10),
+        coupling=Coupling.OT_RELEASE,
+        padding=Padding.REPEAT_LAST,
+    )
+
+
+PRESETS: dict[str, Callable[[], ContinuousSettings]] = {"paper": paper, "release": release}
