@@ -1,0 +1,140 @@
+"""Bundles on disk: find, load, verify, list and save them. Needs no torch except to save."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.bundles.card import model_card
+from CRONOSLib.errors import BundleError
+from CRONOSLib.resources import bundles_folder
+from CRONOSLib.whole_folder import whole_folder
+
+if TYPE_CHECKING:
+    from CRONOSLib.methods.interface import Method
+
+DESCRIPTION = "bundle.json"
+WEIGHTS = "weights.safetensors"
+CARD = "README.md"
+
+
+def load_bundle(path_or_name: Path | str) -> Bundle:
+    """A bundle by its folder, or by its name among those that come with CRONOS; the hash of its weights is checked.
+
+    Raises BundleError when it is not there, its schema is unknown, its description broken, or its weights missing or
+    altered.
+    """
+    bundle = _described(_folder_of(path_or_name))
+    verified_weights(bundle)
+    return bundle
+
+
+def list_bundles(folder: Path | None = None, *, on_broken: Callable[[BundleError], None] | None = None) -> list[Bundle]:
+    """Bundles in a folder (default: those that come with CRONOS), by name. Their weights are not read.
+
+    on_broken: told about each bundle that cannot be read, which is then left out; None: raise instead
+    Raises BundleError when the folder is not there, and for a broken bundle unless `on_broken` is given.
+    """
+    folder = bundles_folder() if folder is None else Path(folder)
+    if not folder.is_dir():
+        raise BundleError(f"There is no folder '{folder}'. Give a folder that holds bundles.")
+    places = (
+        [folder]
+        if (folder / DESCRIPTION).is_file()
+        else sorted(path.parent for path in folder.glob(f"*/{DESCRIPTION}"))
+    )
+    bundles = []
+    for place in places:
+        try:
+            bundles.append(_described(place))
+        except BundleError as error:
+            if on_broken is None:
+                raise
+            on_broken(error)
+    return bundles
+
+
+def default_bundle(method: str | None = None) -> Bundle:
+    """The bundle that comes with CRONOS and has the highest skill, of one method or of any.
+
+    Raises BundleError when there is none.
+    """
+    candidates = [bundle for bundle in list_bundles() if method in (None, bundle.method)]
+    if not candidates:
+        wanted = f"method '{method}'" if method else "forecasting"
+        raise BundleError(
+            f"No bundle for {wanted} comes with CRONOS. Give a trained one with --bundle, "
+            "or choose a method that needs none, such as linear."
+        )
+    best = max(candidates, key=lambda bundle: bundle.skill.mean if bundle.skill else float("-inf"))
+    return load_bundle(_home(best))
+
+
+def verified_weights(bundle: Bundle) -> bytes:
+    """Content of the weights file. Raises BundleError when it is missing or does not have the stated hash."""
+    file = _home(bundle) / WEIGHTS
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise BundleError(f"Bundle '{bundle.name}' has no readable {WEIGHTS}. Copy the whole bundle again.") from error
+    if hashlib.sha256(content).hexdigest() != bundle.weights_sha256:
+        raise BundleError(
+            f"The weights of bundle '{bundle.name}' are not those that {DESCRIPTION} states (wrong SHA-256). "
+            "They are damaged or altered; copy the bundle again."
+        )
+    return content
+
+
+def save_bundle(folder: Path, bundle: Bundle, method: Method) -> Bundle:
+    """Write a bundle: description, weights and model card, complete or not at all. An older bundle is replaced.
+
+    Returns the bundle as it now stands on disk, with the folder's name. Raises OutputError when the folder cannot be
+    written or holds something else.
+    """
+    from CRONOSLib.bundles.weights import weights_of
+
+    folder = Path(folder)
+    content = weights_of(method)
+    digest = hashlib.sha256(content).hexdigest()
+    saved = replace(bundle, name=folder.resolve().name, weights_sha256=digest, path=folder)
+    with whole_folder(folder, DESCRIPTION, replace=True) as fresh:
+        (fresh / WEIGHTS).write_bytes(content)
+        (fresh / DESCRIPTION).write_text(json.dumps(saved.to_json(), indent=2, allow_nan=False) + "\n", "utf-8")
+        (fresh / CARD).write_text(model_card(saved), "utf-8")
+    return saved
+
+
+def _folder_of(path_or_name: Path | str) -> Path:
+    path = Path(path_or_name)
+    if path.name == DESCRIPTION:
+        path = path.parent
+    for folder in (path, bundles_folder() / path):
+        if (folder / DESCRIPTION).is_file():
+            return folder
+    if path.is_dir():
+        raise BundleError(f"Folder '{path}' is no bundle: it has no {DESCRIPTION}. Give the folder of a bundle.")
+    names = ", ".join(bundle.name for bundle in list_bundles(on_broken=lambda _: None))
+    known = f"Those that come with CRONOS are {names}." if names else "None comes with CRONOS."
+    raise BundleError(f"There is no bundle '{path_or_name}'. {known}")
+
+
+def _described(folder: Path) -> Bundle:
+    file = folder / DESCRIPTION
+    try:
+        values = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise BundleError(f"'{file}' cannot be read. Check the folder, or copy the bundle again.") from error
+    except ValueError as error:
+        raise BundleError(f"'{file}' is not valid JSON ({error}). Copy the bundle again.") from error
+    return Bundle.from_json(values, folder)
+
+
+def _home(bundle: Bundle) -> Path:
+    if bundle.path is None:
+        raise BundleError(f"Bundle '{bundle.name}' is not on disk. Save it first.")
+    return bundle.path

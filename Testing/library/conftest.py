@@ -1,0 +1,104 @@
+"""Small patients and models that several tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.bundles.skill import Skill
+from CRONOSLib.bundles.store import load_bundle, save_bundle
+from CRONOSLib.imaging.grid import GridSpec
+from CRONOSLib.imaging.preparation import Preprocessing
+from CRONOSLib.imaging.registration import Alignment
+from CRONOSLib.methods.registry import create_method
+from CRONOSLib.series import LongitudinalSeries, Scan, TimeSource, TimeUnit
+
+SIZE, SPACING_MM = (28, 32, 16), (2.0, 2.0, 3.0)
+FIRST_VISIT = datetime(2020, 1, 1)
+
+
+def head_with_lesion(radius_mm: float) -> sitk.Image:
+    """An ellipsoidal head of intensity 100 with a bright lesion of this radius, int16, oblique origin."""
+    axes = [(np.arange(count) - (count - 1) / 2) * step for count, step in zip(SIZE, SPACING_MM)]
+    z, y, x = np.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
+    head = 100.0 * ((x / 24) ** 2 + (y / 28) ** 2 + (z / 20) ** 2 < 1)
+    texture = 10 * np.sin(x / 4) * np.cos(y / 5) * (head > 0)
+    lesion = 80.0 * (np.sqrt((x - 5) ** 2 + (y + 3) ** 2 + z**2) < radius_mm)
+    image = sitk.GetImageFromArray((head + texture + lesion).astype(np.int16))
+    image.SetSpacing(SPACING_MM)
+    image.SetOrigin((-30.0, 12.0, 5.0))
+    return image
+
+
+@pytest.fixture(scope="session")
+def head() -> Callable[[float], sitk.Image]:
+    """Maker of heads: `head(radius_mm)`."""
+    return head_with_lesion
+
+
+@pytest.fixture
+def growing_series() -> Callable[..., LongitudinalSeries]:
+    """Maker of a dated patient whose lesion grows: `growing_series((0, 60, 120))`, days of the visits."""
+
+    def make(days: Sequence[float] = (0, 60, 120)) -> LongitudinalSeries:
+        return LongitudinalSeries.from_dates(
+            Scan(
+                image=head_with_lesion(5 + day / 30),
+                time=float(day),
+                name=f"visit-{index}",
+                source=TimeSource.TYPED,
+                date=FIRST_VISIT + timedelta(days=day),
+            )
+            for index, day in enumerate(days)
+        )
+
+    return make
+
+
+@pytest.fixture
+def beating_series() -> LongitudinalSeries:
+    """A patient with times in milliseconds instead of dates."""
+    scans = [
+        Scan(head_with_lesion(6 + index), 50.0 * index, f"phase-{index}", TimeSource.TRIGGER) for index in range(3)
+    ]
+    return LongitudinalSeries(tuple(scans), TimeUnit.MILLISECOND)
+
+
+@pytest.fixture
+def written_patient(tmp_path: Path) -> list[str]:
+    """Three dated NRRD files as the command line takes them: DATE=PATH."""
+    written = []
+    for day in (0, 60, 120):
+        path = tmp_path / "patient" / f"visit {day}.nrrd"
+        path.parent.mkdir(exist_ok=True)
+        sitk.WriteImage(head_with_lesion(5 + day / 30), str(path))
+        written.append(f"{(FIRST_VISIT + timedelta(days=day)).date()}={path}")
+    return written
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """An untrained CRONOS of a few thousand weights, on disk; it counts years and has seen 30 to 200 days."""
+    settings = {"network": {"unet": {"width": 4, "multipliers": [1, 2], "embedding": 16, "groups": 2}}}
+    bundle = Bundle(
+        name="tiny",
+        title="A tiny CRONOS",
+        method="cronos-continuous",
+        settings=settings,
+        preprocessing=Preprocessing(grid=GridSpec(spacing_mm=4.0), alignment=Alignment.OFF),
+        time_unit=TimeUnit.DAY,
+        time_scale=365.25,
+        horizons=(30.0, 200.0),
+        typical_gap=60.0,
+        max_contexts=8,
+        training={"cohort": "none", "steps": 0, "seed": 0},
+        skill=Skill(0.2, 0.1, 0.3, 12),
+    )
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    save_bundle(folder, bundle, create_method(bundle.method, settings))
+    return load_bundle(folder)
