@@ -1,0 +1,181 @@
+"""A forecast as a scene: what 3D Slicer finds when it opens scene.mrb."""
+
+from __future__ import annotations
+
+import zipfile
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
+from CRONOSLib.errors import OutputError  # noqa: E402
+from CRONOSLib.scene.hierarchy import SubjectHierarchy  # noqa: E402
+from CRONOSLib.scene.mrb import read_scene, write_forecast_scene  # noqa: E402
+from CRONOSLib.scene.nodes import image_of  # noqa: E402
+from CRONOSLib.scene.results import RESULT_ATTRIBUTE, add_results, add_scans  # noqa: E402
+from CRONOSLib.scene.session import CHANGE_COLORS, new_scene  # noqa: E402
+from CRONOSLib.series import LongitudinalSeries, Scan  # noqa: E402
+
+TARGET_DAY = 180.0
+NAMES = ["visit-0", "visit-1", "visit-2", *(f"visit-2 {kind} 2020-06-29" for kind in ("forecast", "change", "spread"))]
+
+
+def forecast_of(series: LongitudinalSeries) -> SimpleNamespace:
+    """What a forecast hands to a scene, of a lesion that fades."""
+    last = sitk.Cast(series.last.image, sitk.sitkFloat32)
+    change = sitk.Cast(last > 150, sitk.sitkFloat32) * -30.0
+    return SimpleNamespace(
+        series=series,
+        target_time=TARGET_DAY,
+        image=last + change,
+        change=change,
+        spread=sitk.Abs(change) * 0.1,
+        method="lci",
+        bundle=None,
+        warnings=("far ahead",),
+    )
+
+
+def turned(series: LongitudinalSeries, direction: list[float]) -> LongitudinalSeries:
+    """The same scans on a grid with other direction cosines."""
+    scans = []
+    for scan in series:
+        image = sitk.Image(scan.image)
+        image.SetDirection(direction)
+        scans.append(Scan(**{**vars(scan), "image": image}))
+    return LongitudinalSeries.from_dates(scans)
+
+
+OBLIQUE = list(sitk.Euler3DTransform((0, 0, 0), 0.2, -0.3, 0.5).GetMatrix())
+FLIPPED = [-1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0]
+
+
+@pytest.mark.parametrize("direction", [OBLIQUE, FLIPPED], ids=["oblique", "flipped"])
+def test_a_scene_file_gives_back_every_volume_where_it_was(growing_series, direction, tmp_path: Path) -> None:
+    forecast = forecast_of(turned(growing_series(), direction))
+    path = tmp_path / "scène.mrb"
+    write_forecast_scene(forecast, path)
+    scene = read_scene(path)
+    images = [scan.image for scan in forecast.series] + [forecast.image, forecast.change, forecast.spread]
+    for name, image in zip(NAMES, images, strict=True):
+        node = scene.GetFirstNodeByName(name)
+        assert node is not None, name
+        back = image_of(node)
+        # Slicer stores left-handed grids right-handed, so axes may turn; every voxel must still lie where it was.
+        same_grid = sitk.Resample(back, image, sitk.Transform(), sitk.sitkNearestNeighbor, -1e9)
+        assert np.array_equal(sitk.GetArrayFromImage(same_grid), sitk.GetArrayFromImage(image)), name
+        if direction is OBLIQUE:
+            assert np.array_equal(sitk.GetArrayFromImage(back), sitk.GetArrayFromImage(image))
+            assert np.allclose(back.GetDirection(), image.GetDirection(), atol=1e-9)
+            assert np.allclose(back.GetOrigin(), image.GetOrigin(), atol=1e-9)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == len(NAMES)
+
+
+def test_a_scene_file_keeps_patient_studies_and_dates(growing_series, tmp_path: Path) -> None:
+    write_forecast_scene(forecast_of(growing_series()), tmp_path / "scene.mrb")
+    scene = read_scene(tmp_path / "scene.mrb")
+    hierarchy = SubjectHierarchy(scene)
+    nodes = [scene.GetFirstNodeByName(name) for name in NAMES]
+    assert {hierarchy.patient_name(node) for node in nodes} == {"Patient"}
+    dates = ["20200101", "20200301", "20200430", "20200629", "20200629", "20200629"]
+    assert [hierarchy.study_date(node) for node in nodes] == dates
+
+
+def test_a_scene_file_shows_forecast_and_change_as_they_must_be_read(growing_series, tmp_path: Path) -> None:
+    write_forecast_scene(forecast_of(growing_series()), tmp_path / "scene.mrb")
+    scene = read_scene(tmp_path / "scene.mrb")
+    _, _, last, forecast, change, spread = (scene.GetFirstNodeByName(name).GetDisplayNode() for name in NAMES)
+    assert (
+        change.GetColorNodeID() == CHANGE_COLORS == slicer.vtkMRMLColorLogic.GetFileColorNodeID("DivergingBlueRed.txt")
+    )
+    assert change.GetLevel() == 0
+    assert change.GetWindow() == pytest.approx(60)
+    assert (forecast.GetWindow(), forecast.GetLevel()) == (last.GetWindow(), last.GetLevel())
+    assert not any(display.GetAutoWindowLevel() for display in (last, forecast, change, spread))
+    composite = scene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+    assert scene.GetNodeByID(composite.GetForegroundVolumeID()).GetDisplayNode() is forecast
+    assert scene.GetNodeByID(composite.GetBackgroundVolumeID()).GetDisplayNode() is last
+
+
+def test_a_scene_file_neither_warns_in_slicer_nor_carries_slicers_own_colours(growing_series, tmp_path: Path) -> None:
+    path = tmp_path / "scene.mrb"
+    write_forecast_scene(forecast_of(growing_series()), path)
+    with zipfile.ZipFile(path) as archive:
+        (main,) = (name for name in archive.namelist() if name.endswith(".mrml"))
+        text = archive.read(main).decode()
+    assert 'version="Slicer 5.12' in text
+    assert "ColorTableStorage" not in text
+    assert f'colorNodeID="{CHANGE_COLORS}"' in text
+
+
+def test_writing_a_scene_leaves_the_current_scene_and_the_folder_clean(growing_series, tmp_path: Path) -> None:
+    path = tmp_path / "scene.mrb"
+    path.write_bytes(b"an older file")
+    write_forecast_scene(forecast_of(growing_series()), path)
+    assert zipfile.is_zipfile(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_scene_that_cannot_be_written_says_so(growing_series, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_forecast_scene(forecast_of(growing_series()), tmp_path / "missing" / "scene.mrb")
+
+
+def test_a_file_that_is_no_scene_says_so(tmp_path: Path) -> None:
+    (tmp_path / "scene.mrb").write_bytes(b"not a scene")
+    for path in (tmp_path / "scene.mrb", tmp_path / "absent.mrb"):
+        with pytest.raises(OutputError, match="not a scene file"):
+            read_scene(path)
+
+
+def test_results_stand_beside_the_studies_of_the_patient_of_the_last_scan(growing_series) -> None:
+    scene = new_scene()
+    forecast = forecast_of(growing_series())
+    scans = add_scans(scene, forecast.series)
+    results = add_results(scene, forecast, scans[-1])
+    assert [node.GetName() for node in results] == NAMES[3:]
+    assert [node.GetAttribute(RESULT_ATTRIBUTE) for node in results] == ["forecast", "change", "spread"]
+    assert all("research use only" in node.GetDescription() for node in results)
+    assert results.warnings == ("far ahead",)
+
+
+def test_a_second_forecast_of_the_same_day_shares_the_study_and_not_the_names(growing_series) -> None:
+    scene = new_scene()
+    forecast = forecast_of(growing_series())
+    scans = add_scans(scene, forecast.series)
+    first, second = (add_results(scene, forecast, scans[-1]) for _ in range(2))
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    studies = {tree.GetItemParent(tree.GetItemByDataNode(node)) for node in (*first, *second)}
+    assert len(studies) == 1
+    assert len({node.GetName() for node in (*first, *second)}) == 6
+
+
+def test_without_spread_there_is_no_spread_node(growing_series) -> None:
+    scene = new_scene()
+    forecast = forecast_of(growing_series())
+    forecast.spread = None
+    results = add_results(scene, forecast, add_scans(scene, forecast.series)[-1])
+    assert results.spread is None
+    assert len(list(results)) == 2
+
+
+def test_times_that_are_no_dates_name_the_study(beating_series, tmp_path: Path) -> None:
+    scene = new_scene()
+    forecast = forecast_of(beating_series)
+    scans = add_scans(scene, beating_series)
+    results = add_results(scene, forecast, scans[-1])
+    assert results.forecast.GetName() == "phase-2 forecast 180 ms"
+    assert SubjectHierarchy(scene).study_date(results.forecast) is None
+
+
+def test_studies_keep_the_time_of_day() -> None:
+    scene = new_scene()
+    hierarchy = SubjectHierarchy(scene)
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "scan")
+    study = hierarchy.study(hierarchy.add_patient("A"), "today", datetime(2024, 3, 1, 13, 5))
+    hierarchy.place(node, study)
+    assert hierarchy.study_date(node) == "20240301130500"
