@@ -11,6 +11,7 @@ from torch import Tensor
 from CRONOSLib.cohorts.simulators.anatomy import Tissue
 
 NECROSIS, OEDEMA, ENHANCING = 1, 2, 3  # values of the label map
+_FLUID_SIGNAL = 0.15
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,13 @@ class Appearance:
         labels[local > self.necrosis_density] = NECROSIS
         return labels
 
-    def signal(self, tissue: Tissue, density: Tensor, threshold_noise: Tensor, texture: Tensor) -> Tensor:
+    def signal(
+        self, tissue: Tissue, density: Tensor, cavity: Tensor, threshold_noise: Tensor, texture: Tensor
+    ) -> Tensor:
         """T1 signal (d, h, w) of brain and tumour, 0 outside the brain.
 
         density: (d, h, w), 0 to 1
+        cavity:  (d, h, w), 1 where surgery left fluid
         threshold_noise, texture: (d, h, w), unit deviation, fixed to the tissue
         """
         local = self._local(density, threshold_noise)
@@ -66,6 +70,7 @@ class Appearance:
         signal = tissue.t1 * (1 + 0.015 * texture) - self.oedema_loss * oedema * solid
         signal = torch.lerp(signal, self.enhancing_signal * (1 + 0.07 * texture), enhancing * solid)
         signal = torch.lerp(signal, self.necrosis_signal * (1 + 0.08 * texture), necrosis * solid)
+        signal = torch.lerp(signal, _FLUID_SIGNAL * torch.ones_like(signal), cavity)
         return signal.clamp_min(0) * tissue.brain
 
     def _local(self, density: Tensor, noise: Tensor) -> Tensor:

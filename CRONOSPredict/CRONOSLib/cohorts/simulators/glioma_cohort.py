@@ -20,7 +20,8 @@ import SimpleITK as sitk
 import torch
 
 from CRONOSLib.cohorts.manifest import Cohort, Patient, Visit, write_cohort
-from CRONOSLib.cohorts.simulators.glioma import GliomaSettings, SimulatedPatient, simulate_glioma_patient
+from CRONOSLib.cohorts.simulators.glioma import SimulatedPatient, simulate_glioma_patient
+from CRONOSLib.cohorts.simulators.settings import GliomaSettings
 from CRONOSLib.errors import CohortError, OutputError
 from CRONOSLib.series import TimeUnit
 
