@@ -23,12 +23,13 @@ FIRST_VISIT = datetime(2020, 1, 1)
 
 
 def head_with_lesion(radius_mm: float) -> sitk.Image:
-    """An ellipsoidal head of intensity 100 with a bright lesion of this radius, int16, oblique origin."""
+    """An ellipsoidal head of intensity 100 in a rim of 200, with a soft-edged lesion of this radius, int16."""
     axes = [(np.arange(count) - (count - 1) / 2) * step for count, step in zip(SIZE, SPACING_MM)]
     z, y, x = np.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
-    head = 100.0 * ((x / 24) ** 2 + (y / 28) ** 2 + (z / 20) ** 2 < 1)
+    depth = (x / 24) ** 2 + (y / 28) ** 2 + (z / 20) ** 2
+    head = 100.0 * (depth < 1) + 100.0 * ((depth > 0.85) & (depth < 1))
     texture = 10 * np.sin(x / 4) * np.cos(y / 5) * (head > 0)
-    lesion = 80.0 * (np.sqrt((x - 5) ** 2 + (y + 3) ** 2 + z**2) < radius_mm)
+    lesion = 80.0 / (1 + np.exp((np.sqrt((x - 5) ** 2 + (y + 3) ** 2 + z**2) - radius_mm) / 2))
     image = sitk.GetImageFromArray((head + texture + lesion).astype(np.int16))
     image.SetSpacing(SPACING_MM)
     image.SetOrigin((-30.0, 12.0, 5.0))

@@ -1,0 +1,123 @@
+"""Where a method computes, how exactly, and what it costs."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from CRONOSLib.errors import MethodError
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent in each named phase, in the order of their first use."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the time inside the block towards `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def choose_device(name: str) -> torch.device:
+    """The device to compute on: "cpu", "cuda", a numbered "cuda:1", or "auto" (CUDA where there is one).
+
+    Raises MethodError when the name is unknown or there is no such GPU.
+    """
+    import torch
+
+    if name.split(":")[0] not in DEVICES:
+        raise MethodError(f"There is no device '{name}'. Choose one of {', '.join(DEVICES)}.")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise MethodError(f"This machine has no GPU '{name}' that torch can use. Choose the device cpu.")
+    return device
+
+
+def computes_in_bf16(precision: str, device: torch.device) -> bool:
+    """Whether a network runs in bfloat16: on request, and by "auto" where the hardware multiplies it natively.
+
+    Raises MethodError when the precision is unknown.
+    """
+    import torch
+
+    if precision not in PRECISIONS:
+        raise MethodError(f"There is no precision '{precision}'. Choose one of {', '.join(PRECISIONS)}.")
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch has no public question for this
+    return bool(native and native())
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Fix the random numbers of Python, NumPy and torch inside the block; the caller's own go on undisturbed after."""
+    import torch
+
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+@contextmanager
+def explained_memory() -> Iterator[None]:
+    """Turns running out of GPU memory into a MethodError that says what to do."""
+    import torch
+
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise MethodError(
+            "The forecast does not fit into the memory of the GPU. Choose the device cpu, or give fewer scans."
+        ) from error
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start counting a GPU's memory anew; a process's own high-water mark cannot be reset."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory_mb(device: torch.device) -> float | None:
+    """Most memory in use so far, in MB (10⁶ bytes): of the GPU, or of this process; None where it cannot be asked."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

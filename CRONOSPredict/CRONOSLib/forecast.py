@@ -1,0 +1,183 @@
+"""A series and a target time in, a forecast out: the one call that panel, console and command line share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import SimpleITK as sitk
+
+from CRONOSLib import devices
+from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.imaging.preparation import PreparedSeries, Preprocessing, prepare
+from CRONOSLib.imaging.registration import Alignment, AlignmentReport
+from CRONOSLib.method_choice import MethodChoice, override
+from CRONOSLib.method_time import method_time, most_useful_scans
+from CRONOSLib.packages import require
+from CRONOSLib.series import LongitudinalSeries
+
+OnProgress = Callable[[str, float], None]
+"""Told what is being done and the fraction of all work done, in [0, 1]; it may raise to stop the forecast."""
+
+
+@dataclass(frozen=True)
+class ForecastOptions:
+    """How to forecast; None leaves the choice to the bundle.
+
+    alignment:       how the earlier scans are brought onto the last one
+    solver, steps:   how the flow is integrated
+    aggregate:       how the members make one forecast
+    device:          "auto", "cpu", "cuda" or "cuda:1"
+    precision:       "auto" (bf16 where the hardware has it), "fp32" or "bf16"
+    keep_members:    keep the forecast reached from each scan
+    keep_trajectory: keep the states between the scans and the forecast
+    rescale_time:    let the scans' mean gap count as the bundle's typical gap, for series in another kind of time
+    """
+
+    alignment: Alignment | None = None
+    solver: str | None = None
+    steps: int | None = None
+    aggregate: str | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    seed: int = 0
+    keep_members: bool = False
+    keep_trajectory: bool = False
+    rescale_time: bool = False
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A forecast on the last scan's own grid and in its own units, and how it came about.
+
+    series:         the scans that were used, oldest first
+    target_time:    in the unit of the series
+    image:          float32, last scan plus change
+    change:         float32, signed, forecast minus last scan
+    spread:         float32, standard deviation of the members; None when there is only one
+    method:         its name
+    nfe:            evaluations of the network
+    phases:         seconds by phase of the work
+    peak_memory_mb: most memory of the GPU, or of this process since it began; None where it cannot be measured
+    alignments:     one report for each scan; None for the last
+    prepared:       the scans as the method saw them, and the way back
+    members:        (T, D, H, W) normalised intensity on the bundle's grid, when asked for
+    trajectory:     (S, T, D, H, W), the states at S flow steps from 0 to 1, when asked for
+    """
+
+    series: LongitudinalSeries
+    target_time: float
+    image: sitk.Image
+    change: sitk.Image
+    spread: sitk.Image | None
+    method: str
+    bundle: Bundle | None
+    nfe: int
+    phases: Mapping[str, float]
+    peak_memory_mb: float | None
+    alignments: tuple[AlignmentReport | None, ...]
+    preprocessing: Preprocessing
+    prepared: PreparedSeries
+    device: str = "cpu"
+    seed: int = 0
+    warnings: tuple[str, ...] = ()
+    members: np.ndarray | None = field(default=None, repr=False)
+    trajectory: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the whole forecast, s."""
+        return sum(self.phases.values())
+
+
+def forecast(
+    series: LongitudinalSeries,
+    target_time: float,
+    *,
+    bundle: Bundle | None = None,
+    method: str | None = None,
+    options: ForecastOptions = ForecastOptions(),
+    mask: sitk.Image | None = None,
+    on_progress: OnProgress | None = None,
+) -> Forecast:
+    """Forecast the scan of a patient at a target time.
+
+    target_time: in the unit of the series; after the last scan, or between scans
+    bundle:      a trained model; its method is used
+    method:      a method that needs no bundle, by name
+    mask:        of the last scan, any grid: what the alignment compares; None: everything
+
+    Raises SeriesError for a target before the first scan; MethodError when the method needs a bundle or more scans,
+    the times do not suit the bundle, or an option does not suit the method; AlignmentError when scans do not overlap;
+    BundleError for a damaged bundle; MissingPackageError without torch.
+    """
+    tell = on_progress or (lambda what, fraction: None)
+    clock = devices.Stopwatch()
+    series.horizon(target_time)
+    choice = MethodChoice.of(method, bundle, len(series))
+    if bundle is not None:
+        series = most_useful_scans(series, target_time, bundle.max_contexts)
+    times = method_time(series, target_time, bundle, rescale=options.rescale_time)
+    require("torch", "torchdiffeq", purpose="Forecasting")
+    from CRONOSLib.method_run import run
+
+    device = devices.choose_device(options.device)
+    devices.reset_peak_memory(device)
+    with clock.phase("prepare"):
+        preprocessing = choice.preprocessing(series.unit, options.alignment)
+        prepared = prepare(
+            series, preprocessing, mask=mask, on_step=lambda done: tell("Aligning the scans", 0.6 * done)
+        )
+    with devices.seeded(options.seed), devices.explained_memory():
+        with clock.phase("load"):
+            tell("Loading the method", 0.6)
+            network = choice.load(device)
+            override(network, options.solver, options.steps, options.aggregate)
+        with clock.phase("forecast"):
+            bf16 = choice.bundle is not None and devices.computes_in_bf16(options.precision, device)
+            outcome = run(
+                network,
+                prepared,
+                times,
+                bf16=bf16,
+                keep_trajectory=options.keep_trajectory,
+                on_step=lambda done: tell("Forecasting", 0.65 + 0.25 * done),
+            )
+    with clock.phase("bring back"):
+        tell("Bringing the change back to the scan", 0.9)
+        change = prepared.change_to_native(outcome.change)
+        spread = None if outcome.spread is None else prepared.spread_to_native(outcome.spread)
+        image = prepared.forecast_from_change(change)
+    tell("Done", 1.0)
+    return Forecast(
+        series=series,
+        target_time=target_time,
+        image=image,
+        change=change,
+        spread=spread,
+        method=choice.name,
+        bundle=choice.bundle,
+        nfe=outcome.nfe,
+        phases=clock.seconds,
+        peak_memory_mb=devices.peak_memory_mb(device),
+        alignments=prepared.alignments,
+        preprocessing=preprocessing,
+        prepared=prepared,
+        device=str(device),
+        seed=options.seed,
+        warnings=_once(*series.warnings, *prepared.warnings, *times.warnings, *_doubts(choice.bundle)),
+        members=outcome.members if options.keep_members else None,
+        trajectory=outcome.trajectory,
+    )
+
+
+def _doubts(bundle: Bundle | None) -> tuple[str, ...]:
+    if bundle is None or (bundle.skill is not None and bundle.skill.mean > 0):
+        return ()
+    worth = "was not measured" if bundle.skill is None else f"is {bundle.skill.mean:.2f}, no better than copying"
+    return (f"The skill of bundle '{bundle.name}' {worth}. Compare the forecast with the last scan.",)
+
+
+def _once(*warnings: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(warnings))

@@ -1,0 +1,104 @@
+"""Which method makes a forecast, with which settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.bundles.weights import load_method
+from CRONOSLib.errors import MethodError
+from CRONOSLib.imaging.grid import GridSpec
+from CRONOSLib.imaging.intensity import IntensitySpec
+from CRONOSLib.imaging.preparation import Preprocessing
+from CRONOSLib.imaging.registration import Alignment
+from CRONOSLib.method_time import within_one_exam
+from CRONOSLib.methods.registry import create_method, method_entry
+from CRONOSLib.series import TimeUnit
+
+if TYPE_CHECKING:
+    import torch
+
+    from CRONOSLib.methods.interface import Method
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """A method by name, and the bundle that holds its training when it needs one."""
+
+    name: str
+    bundle: Bundle | None
+
+    @classmethod
+    def of(cls, method: str | None, bundle: Bundle | None, scans: int) -> MethodChoice:
+        """The choice that both arguments make together, checked against the number of scans.
+
+        Raises MethodError when there is neither, when they contradict each other, or when there are too few scans.
+        """
+        if method is None and bundle is None:
+            raise MethodError("No method was chosen. Give a bundle, or a method that needs none, such as linear.")
+        name = method or bundle.method  # type: ignore[union-attr]
+        entry = method_entry(name)
+        if bundle is not None and name != bundle.method:
+            raise MethodError(
+                f"Bundle '{bundle.name}' holds method '{bundle.method}', but '{name}' was asked for. Leave one out."
+            )
+        if entry.needs_bundle and bundle is None:
+            raise MethodError(
+                f"Method '{name}' learns from a cohort. Give a bundle, or choose a method that needs none."
+            )
+        if scans < entry.min_scans:
+            raise MethodError(
+                f"Method '{name}' needs {entry.min_scans} scans or more, but there is {scans}. "
+                "Add an earlier scan, or choose another method."
+            )
+        return cls(name, bundle)
+
+    def preprocessing(self, unit: TimeUnit, alignment: Alignment | None) -> Preprocessing:
+        """The bundle's; without one, the last scan's own voxels. `alignment` takes the place of its alignment.
+
+        Scans of one examination share their intensity scale, and the movement between them is what is forecast: they
+        are not aligned unless asked.
+        """
+        if self.bundle is not None:
+            chosen = self.bundle.preprocessing
+        else:
+            one_exam = within_one_exam(unit)
+            chosen = Preprocessing(
+                grid=GridSpec(multiple=1),
+                intensity=IntensitySpec(scope="shared" if one_exam else "each"),
+                alignment=Alignment.OFF if one_exam else Alignment.RIGID,
+            )
+        return chosen if alignment is None else replace(chosen, alignment=alignment)
+
+    def load(self, device: torch.device) -> Method:
+        """The method on a device. Raises as `load_method`."""
+        if self.bundle is not None:
+            return load_method(self.bundle, device)
+        return create_method(self.name).to(device).eval()
+
+
+def override(method: Method, solver: str | None, steps: int | None, aggregate: str | None) -> None:
+    """Integrate or average another way than the bundle says; None keeps its way.
+
+    Raises MethodError when the method does not integrate or average, or the choice is unknown.
+    """
+    if solver is None and steps is None and aggregate is None:
+        return
+    from CRONOSLib.flow.aggregation import check_aggregation
+    from CRONOSLib.methods.cronos import Cronos
+
+    if not isinstance(method, Cronos):
+        raise MethodError("This method integrates no flow. Leave solver, steps and aggregation out.")
+    settings = method.settings
+    if solver is not None or steps is not None:
+        name = settings.solver.name if solver is None else solver
+        count = settings.solver.steps if steps is None else steps
+        settings = replace(settings, solver=replace(settings.solver, name=name, steps=count))
+    if aggregate is not None:
+        if check_aggregation(aggregate) == "learned" and method.learned_weights is None:
+            raise MethodError("This bundle was trained without learned weights. Aggregate by last or mean.")
+        if aggregate != "learned":
+            method.learned_weights = None
+        settings = replace(settings, aggregate=aggregate)
+    method.settings = settings

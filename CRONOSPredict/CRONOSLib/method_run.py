@@ -1,0 +1,95 @@
+"""One patient through a method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from CRONOSLib.errors import MethodError
+from CRONOSLib.flow.series_batch import SeriesBatch
+from CRONOSLib.imaging.preparation import PreparedSeries
+from CRONOSLib.method_time import MethodTime
+from CRONOSLib.methods.cronos import Cronos
+from CRONOSLib.methods.interface import Members, Method, OnStep
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method returned, as arrays of normalised intensity on the bundle's grid.
+
+    change:     (D, H, W), forecast minus last scan
+    spread:     (D, H, W), standard deviation of the members; None when there is one
+    members:    (T, D, H, W)
+    trajectory: (S, T, D, H, W), or None
+    nfe:        evaluations of the network
+    """
+
+    change: np.ndarray
+    spread: np.ndarray | None
+    members: np.ndarray
+    trajectory: np.ndarray | None
+    nfe: int
+
+
+def run(
+    method: Method,
+    prepared: PreparedSeries,
+    times: MethodTime,
+    *,
+    bf16: bool = False,
+    keep_trajectory: bool = False,
+    on_step: OnStep | None = None,
+) -> Outcome:
+    """Forecast one patient on the device where the method is.
+
+    bf16: convolve in bfloat16; the flow is summed up in float32
+    Raises MethodError when the method has no trajectory to keep, or its forecast is not finite.
+    """
+    device = next((parameter.device for parameter in method.parameters()), torch.device("cpu"))
+    batch = _batch(prepared, times).to(device)
+    if bf16:  # such convolutions are fast in this layout only
+        method = method.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    extra: dict[str, Any] = {}
+    if keep_trajectory:
+        if not isinstance(method, Cronos):
+            raise MethodError("This method integrates no flow, so it has no trajectory. Do not ask for one.")
+        extra["keep_trajectory"] = True
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        members = method.forecast(batch, on_step=on_step, **extra)
+    return _outcome(members, prepared.images[-1, 0])
+
+
+def _batch(prepared: PreparedSeries, times: MethodTime) -> SeriesBatch:
+    """A batch of one."""
+    return SeriesBatch(
+        images=torch.from_numpy(prepared.images)[None],
+        times=torch.tensor(times.times, dtype=torch.float32)[None],
+        mask=torch.ones(1, len(times.times), dtype=torch.bool),
+        target_time=torch.tensor([times.target], dtype=torch.float32),
+    )
+
+
+def _outcome(members: Members, last: np.ndarray) -> Outcome:
+    images = _array(members.images[0, :, 0])
+    change = _array(members.forecast[0, 0]) - last
+    if not np.isfinite(change).all():
+        raise MethodError("The forecast holds values that are not finite. Ask for the precision fp32.")
+    return Outcome(
+        change=change,
+        spread=_array(members.spread[0, 0]) if _disagree(images) else None,
+        members=images,
+        trajectory=None if members.trajectory is None else _array(members.trajectory[:, 0, :, 0]),
+        nfe=members.nfe,
+    )
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.float().cpu().numpy()
+
+
+def _disagree(images: np.ndarray) -> bool:
+    """Whether there are several members: a method that fits one line has one, however many scans it saw."""
+    return any(not np.array_equal(images[0], other) for other in images[1:])
