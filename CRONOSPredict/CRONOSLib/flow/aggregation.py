@@ -29,8 +29,9 @@ class LearnedWeights(nn.Module):
 
     def __init__(self, hidden: int = 16) -> None:
         super().__init__()
-        self.score = nn.Sequential(nn.Linear(2, hidden), nn.SiLU(), nn.Linear(hidden, 1))
-        nn.init.zeros_(self.score[-1].weight)
+        last = nn.Linear(hidden, 1)
+        nn.init.zeros_(last.weight)
+        self.score = nn.Sequential(nn.Linear(2, hidden), nn.SiLU(), last)
 
     def forward(self, ages: Tensor, horizon: Tensor, mask: Tensor) -> Tensor:
         """(B, T) weights; `ages` (B, T) is t_last − t_i, `horizon` (B,) is t* − t_last."""

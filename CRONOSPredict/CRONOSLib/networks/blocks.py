@@ -91,8 +91,31 @@ class Upsample(nn.Module):
 
 def modulate(x: Tensor, modulation: Tensor) -> Tensor:
     """X · (1 + γ) + β, with (B, 2·channels) `modulation` holding γ and β."""
-    scale, shift = modulation[..., None, None, None].chunk(2, dim=1)
-    return torch.addcmul(shift.to(x.dtype), x, (1 + scale).to(x.dtype))
+    scale, shift = modulation.to(x.dtype).chunk(2, dim=1)
+    return _Modulation.apply(x, 1 + scale, shift)
+
+
+class _Modulation(torch.autograd.Function):
+    """x · scale + shift per channel, whose gradients sum over voxels by a matrix product.
+
+    PyTorch's own sum over the voxels of a channels-last bf16 tensor took a fifth of a training step on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        ctx.save_for_backward(x, scale)
+        return torch.addcmul(shift[..., None, None, None], x, scale[..., None, None, None])
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, scale = ctx.saved_tensors
+        return gradient * scale[..., None, None, None], _sum_voxels(gradient * x), _sum_voxels(gradient)
+
+
+def _sum_voxels(x: Tensor) -> Tensor:
+    """(B, C) sums of (B, C, D, H, W)."""
+    voxels = x.permute(0, 2, 3, 4, 1).flatten(1, 3)
+    return torch.matmul(voxels.new_ones(1, voxels.shape[1]), voxels).squeeze(1)
 
 
 def space_to_depth(x: Tensor, factor: int) -> Tensor:

@@ -1,0 +1,88 @@
+"""Which visits of a patient are contexts, and which is the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from CRONOSLib.errors import CohortError
+from CRONOSLib.flow.series_batch import SeriesBatch
+from CRONOSLib.imaging.intensity import IntensitySpec
+from CRONOSLib.training.patients import PreparedPatient
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Indices of visits: contexts ascending, and a target that is none of them."""
+
+    contexts: tuple[int, ...]
+    target: int
+
+    def __post_init__(self) -> None:
+        if self.target in self.contexts:
+            raise CohortError(f"Visit {self.target} is both context and target. Leave it out of the contexts.")
+
+
+def random_draw(generator: np.random.Generator, visits: int, max_context: int, interpolation: float) -> Draw:
+    """Any number of contexts at any gaps; the target after all of them, or between with probability `interpolation`."""
+    if visits > 2 and generator.random() < interpolation:
+        target = int(generator.integers(1, visits - 1))
+        others = [visit for visit in range(visits) if visit != target]
+    else:
+        target = int(generator.integers(1, visits))
+        others = list(range(target))
+    count = int(generator.integers(1, min(max_context, len(others)) + 1))
+    chosen = generator.choice(others, size=count, replace=False)
+    return Draw(tuple(sorted(int(visit) for visit in chosen)), target)
+
+
+def frozen_draws(visits: int, max_context: int) -> Iterator[Draw]:
+    """The draws of an evaluation: from the first k visits, the next one and the last one, for every k."""
+    for count in range(1, visits):
+        contexts = tuple(range(max(0, count - max_context), count))
+        for target in sorted({count, visits - 1}):
+            yield Draw(contexts, target)
+
+
+def assemble(
+    patient: PreparedPatient, draw: Draw, spec: IntensitySpec, time_scale: float, flip: bool = False
+) -> SeriesBatch:
+    """A batch of one. Times count from the last context, in units of `time_scale`; `flip` mirrors left and right."""
+    images, target = patient.normalised(draw.contexts, draw.target, spec)
+    times = patient.times / time_scale
+    origin = times[max(draw.contexts)]
+    if flip:
+        images, target = images[..., ::-1].copy(), target[..., ::-1].copy()
+    return SeriesBatch(
+        images=torch.from_numpy(images)[None],
+        times=torch.as_tensor(times[list(draw.contexts)] - origin, dtype=torch.float32)[None],
+        mask=torch.ones(1, len(draw.contexts), dtype=torch.bool),
+        target_time=torch.tensor([times[draw.target] - origin], dtype=torch.float32),
+        target=torch.from_numpy(target)[None],
+    )
+
+
+def collate(items: Sequence[SeriesBatch]) -> SeriesBatch:
+    """One batch of many, padded at the end to the longest series.
+
+    Raises CohortError when the volumes differ in size.
+    """
+    if len({item.images.shape[2:] for item in items}) > 1:
+        raise CohortError("The scans of this cohort differ in size. Set a batch size of 1, or a fixed grid size.")
+    longest = max(item.times.shape[1] for item in items)
+    padded = [_pad(item, longest) for item in items]
+    names = ("images", "times", "mask", "target_time", "target")
+    return SeriesBatch(**{name: torch.cat([getattr(item, name) for item in padded]) for name in names})
+
+
+def _pad(item: SeriesBatch, length: int) -> SeriesBatch:
+    missing = length - item.times.shape[1]
+    return replace(
+        item,
+        images=torch.nn.functional.pad(item.images, (0, 0) * 4 + (0, missing)),
+        times=torch.nn.functional.pad(item.times, (0, missing)),
+        mask=torch.nn.functional.pad(item.mask, (0, missing)),
+    )
