@@ -69,8 +69,7 @@ def _database_dates(node: slicer.vtkMRMLNode) -> Iterator[str]:
     """Dates that the application's DICOM database has for the node's first file, best first; some may be empty."""
     database = getattr(slicer, "dicomDatabase", None)
     instances = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
-    file = database.fileForInstance(instances[0]) if database and instances else ""
-    if not file:
+    if database is None or not instances or not (file := database.fileForInstance(instances[0])):
         return
     for date_tag, time_tag in _DICOM_DATE_AND_TIME:
         date = database.fileValue(file, date_tag)

@@ -1,0 +1,212 @@
+"""3D Slicer module: forecasts a patient's next scan from the dated scans in the scene."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+# CRONOSLib is imported where it is used: Slicer imports every module at startup, and must not wait for SimpleITK.
+
+
+class CRONOSPredict(ScriptedLoadableModule):
+    """What Slicer shows about the module."""
+
+    def __init__(self, parent) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("CRONOS Predict")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Image Synthesis")]
+        self.parent.dependencies = []
+        self.parent.contributors = ["CRONOS contributors"]
+        self.parent.helpText = _(
+            "Forecasts a patient's next 3D scan from the dated scans in the scene, and maps what changes against the "
+            "last one. Everything stays on this computer. For research use only, not for diagnosis."
+        )
+        self.parent.acknowledgementText = _(
+            "CRONOS forecasts by flow matching between the scans of a patient and the target (arXiv 2512.16577). "
+            "PyTorch, torchdiffeq and SimpleITK do the computing."
+        )
+
+
+@parameterNodeWrapper
+class CRONOSPredictParameterNode:
+    """The user's choices, saved with the scene.
+
+    bundlesFolder - folder whose bundles are listed; "." lists those that come with CRONOS
+    """
+
+    bundlesFolder: Path
+
+
+class CRONOSPredictWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel: what the Python console offers, and the bundles it can use."""
+
+    def __init__(self, parent=None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self._parameterNode = None
+        self._guiTag = None
+
+    def setup(self) -> None:
+        """Build the panel; called when the user opens the module for the first time."""
+        ScriptedLoadableModuleWidget.setup(self)
+        panel = slicer.util.loadUI(self.resourcePath("UI/CRONOSPredict.ui"))
+        self.layout.addWidget(panel)
+        self.ui = slicer.util.childWidgetVariables(panel)
+        panel.setMRMLScene(slicer.mrmlScene)
+        self.logic = CRONOSPredictLogic()
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.setParameterNode(self.logic.getParameterNode())
+
+    def cleanup(self) -> None:
+        """Called when the application closes or the module is reloaded."""
+        self.setParameterNode(None)
+        self.removeObservers()
+
+    def enter(self) -> None:
+        """Called each time the user opens this module."""
+        self.setParameterNode(self.logic.getParameterNode())
+
+    def exit(self) -> None:
+        """Called each time the user opens another module."""
+        self.setParameterNode(None)
+
+    def onReload(self) -> None:
+        """Reload the library together with the module; Slicer itself reloads this file only."""
+        for name in [name for name in sys.modules if name.split(".")[0] == "CRONOSLib"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def onSceneStartClose(self, caller, event) -> None:
+        """The parameter node is about to go."""
+        self.setParameterNode(None)
+
+    def onSceneEndClose(self, caller, event) -> None:
+        """A closed scene needs a new parameter node at once when the panel is open."""
+        if self.parent.isEntered:
+            self.setParameterNode(self.logic.getParameterNode())
+
+    def setParameterNode(self, parameterNode: CRONOSPredictParameterNode | None) -> None:
+        """Show the choices of another parameter node, or of none."""
+        if self._parameterNode:
+            self._parameterNode.disconnectGui(self._guiTag)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onChoicesChanged)
+        self._parameterNode = parameterNode
+        if self._parameterNode:
+            self._guiTag = self._parameterNode.connectGui(self.ui)
+            self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onChoicesChanged)
+            self.onChoicesChanged()
+
+    def onChoicesChanged(self, caller=None, event=None) -> None:
+        """List the bundles of the chosen folder."""
+        from CRONOSLib.scene.listing import bundle_table
+
+        folder = self._parameterNode.bundlesFolder
+        headings = (_("Bundle"), _("Trained on"), _("Skill against copying the last scan"))
+        self.ui.bundlesBrowser.html = bundle_table(None if folder == Path() else folder, headings)
+
+
+class CRONOSPredictLogic(ScriptedLoadableModuleLogic):
+    """Forecasts without the panel, from the Python console or a script, with or without a main window."""
+
+    def getParameterNode(self) -> CRONOSPredictParameterNode:
+        """The user's choices of this scene."""
+        return CRONOSPredictParameterNode(super().getParameterNode())
+
+    def forecast(
+        self,
+        nodes,
+        dates=None,
+        *,
+        targetDate,
+        times=None,
+        unit="day",
+        bundle=None,
+        method=None,
+        onProgress=None,
+        **options,
+    ):
+        """Forecast from volume nodes and wait for the result, which is added to the scene; the nodes stay as they are.
+
+        :param nodes: volume nodes of one patient, in any order; parent transforms are honoured.
+        :param dates: one date per node, ISO 8601 text or Python dates; None asks DICOM, BIDS and the names.
+        :param targetDate: date to forecast; with `times`, the time to forecast as a number.
+        :param times: instead of dates, one number per node, for scans within a heart beat or a perfusion.
+        :param unit: of `times`: ms, s, day, week or year.
+        :param bundle: name or folder of a trained model; None: the best that comes with CRONOS and fits `method`.
+        :param method: name of the method; None: that of the bundle.
+        :param onProgress: called with what is being done and the fraction done; it may raise to stop.
+        :param options: fields of `CRONOSLib.forecast.ForecastOptions`, such as `device="cpu"` or `steps=4`.
+        :return: `CRONOSLib.scene.results.ResultNodes` with the nodes `forecast`, `change` and `spread`.
+        :raises CRONOSLib.errors.CronosError: with one sentence that says what is wrong and what to do.
+
+        >>> CRONOSPredictLogic().forecast([first, second], ["2023-01-10", "2023-07-02"], targetDate="2024-01-15")
+        """
+        from CRONOSLib.dates import parse_unit
+        from CRONOSLib.forecast import ForecastOptions
+        from CRONOSLib.scene.forecasting import forecast_nodes
+        from CRONOSLib.scene.series import series_of_dates, series_of_times
+
+        scans = series_of_dates(nodes, dates) if times is None else series_of_times(nodes, times, parse_unit(unit))
+        results = forecast_nodes(
+            scans, targetDate, bundle=bundle, method=method, options=ForecastOptions(**options), on_progress=onProgress
+        )
+        for warning in results.warnings:
+            logging.warning(warning)
+        return results
+
+
+class CRONOSPredictTest(ScriptedLoadableModuleTest):
+    """Self test: forecasts the sample patient that comes with CRONOS, without network."""
+
+    def setUp(self) -> None:
+        """Start from an empty scene."""
+        slicer.mrmlScene.Clear()
+
+    def runTest(self) -> None:
+        """Run the whole self test."""
+        self.setUp()
+        self.test_forecastOfTheSamplePatient()
+
+    def test_forecastOfTheSamplePatient(self) -> None:
+        """The sample patient's next scan differs from the last one, lies on its grid, and leaves the scans alone."""
+        missing = [name for name in ("torch", "torchdiffeq", "safetensors") if importlib.util.find_spec(name) is None]
+        if missing:
+            self.delayDisplay(_("No forecast was tested: {packages} missing.").format(packages=", ".join(missing)))
+            return
+
+        from CRONOSLib.imaging.sources import Source, read_series
+        from CRONOSLib.resources import sample_folder
+        from CRONOSLib.scene.results import add_scans
+
+        series = read_series([Source(sample_folder())])
+        scans = add_scans(slicer.mrmlScene, series)
+        untouched = [(scan.GetMTime(), scan.GetImageData().GetMTime()) for scan in scans]
+        target = series.date_at(series.last.time + 120)
+        self.delayDisplay(_("Forecasting the sample patient."))
+        results = CRONOSPredictLogic().forecast(scans, targetDate=target)
+
+        forecast, change, last = (
+            slicer.util.arrayFromVolume(node) for node in (results.forecast, results.change, scans[-1])
+        )
+        assert untouched == [(scan.GetMTime(), scan.GetImageData().GetMTime()) for scan in scans]
+        assert forecast.shape == last.shape
+        assert abs(change).max() > 0
+        assert abs(forecast - last - change).max() < 1e-3 * abs(last).max()
+        self.delayDisplay(_("The sample patient was forecast."))

@@ -1,0 +1,58 @@
+"""Opens the module files without the application: the real scene of slicer-core, and the parts it lacks.
+
+The parts stand in for `slicer.ScriptedLoadableModule`, `slicer.i18n` and `slicer.parameterNodeWrapper`. They are
+strict: what the real one refuses, and what needs Qt, raises here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import slicer
+from CRONOSLib.scene.session import new_scene
+
+_HERE = Path(__file__).resolve().parent
+_ROOT = _HERE.parent.parent
+
+
+class ModuleParent:
+    """What Slicer hands to a module to describe itself: qSlicerScriptedLoadableModule's writable properties."""
+
+    __slots__ = (
+        "acknowledgementText",
+        "associatedNodeTypes",
+        "categories",
+        "contributors",
+        "dependencies",
+        "helpText",
+        "hidden",
+        "icon",
+        "index",
+        "path",
+        "title",
+        "widgetRepresentationCreationEnabled",
+    )
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+
+def open_host() -> None:
+    """Make the missing parts importable and start with an empty scene, as the application does."""
+    parts = str(_HERE / "parts")
+    if parts not in slicer.__path__:
+        slicer.__path__.append(parts)
+    slicer.mrmlScene = new_scene()
+
+
+def load_module(name: str) -> ModuleType:
+    """Load a module file the way Slicer does: its folder goes on the path, its class describes itself."""
+    folder = _ROOT / name
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    module = importlib.import_module(name)
+    getattr(module, name)(ModuleParent(folder / f"{name}.py"))
+    return module
