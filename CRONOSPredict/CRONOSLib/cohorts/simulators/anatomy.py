@@ -23,6 +23,7 @@ from CRONOSLib.imaging.grid import Grid
 _BRAIN_CENTRE = np.array([0.0, 17.0, 5.0])  # of MNI152, LPS, mm
 _WARP_SPACING_MM = 4.0
 _CSF, _WHITE = 0.27, 0.875  # medians of the template's T1 map
+_OUTSIDE = 0.1  # T1 beyond the head; above 0 because resampling the template rings
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ def _template(spacing_mm: int) -> tuple[Tensor, Grid]:
         datasets.load_mni152_wm_template(resolution=spacing_mm),
     ]
     t1, grey, white = (np.ascontiguousarray(_to_lps(image.get_fdata(dtype=np.float32))) for image in images)
-    brain = (t1 > 0).astype(np.float32)
-    t1 = np.where(t1 > 0, np.clip(0.15 + (t1 - _CSF) * 0.55 / (_WHITE - _CSF), 0.02, None), 0).astype(np.float32)
+    head = t1 > _OUTSIDE
+    t1 = np.where(head, np.clip(0.15 + (t1 - _CSF) * 0.55 / (_WHITE - _CSF), 0.02, None), 0).astype(np.float32)
     affine, size = images[0].affine, images[0].shape
     origin = (
         float(-(affine[0, 3] + spacing_mm * (size[0] - 1))),
@@ -149,7 +150,7 @@ def _template(spacing_mm: int) -> tuple[Tensor, Grid]:
         float(affine[2, 3]),
     )
     grid = Grid(tuple(size), (float(spacing_mm),) * 3, origin, tuple(np.eye(3).ravel()))
-    return torch.from_numpy(np.stack([t1, grey, white, brain])), grid
+    return torch.from_numpy(np.stack([t1, grey, white, head.astype(np.float32)])), grid
 
 
 def _to_lps(array: np.ndarray) -> np.ndarray:
