@@ -10,6 +10,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from CRONOSLib.errors import ImageError
+from CRONOSLib.imaging.names import is_volume_name
 
 MAX_VOXELS = 2**27  # 512 x 512 x 512, of one scan
 _MAX_VOXELS_OF_FRAMES = 2**29
@@ -61,7 +62,7 @@ def _require_readable(path: Path) -> None:
 def _why_unreadable(path: Path, reason: str) -> str:
     if "orthonormal" in reason:
         return f"'{path.name}' has sheared axes. Resample it to a grid with right angles first."
-    if "nable to determine ImageIO reader" in reason or "No registered ImageIO" in reason:
+    if "nable to determine ImageIO reader" in reason and not is_volume_name(path):
         return f"'{path.name}' is not an image that can be read. Give a scan as {_FORMATS}."
     return f"'{path.name}' is damaged or cut off. Copy or download it again."
 
@@ -77,9 +78,9 @@ def _require_small(reader: sitk.ImageFileReader, path: Path) -> None:
 
 def _require_whole_nifti(reader: sitk.ImageFileReader, path: Path) -> None:
     """NIfTI only: ITK reads a cut-off file in silence and fills it with zeros."""
-    bits = int(reader.GetMetaData("bitpix"))
-    start = float(reader.GetMetaData("vox_offset"))
-    expected = start + math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * bits / 8
+    header = {key: float(reader.GetMetaData(key)) for key in ("bitpix", "vox_offset", *(f"dim[{n}]" for n in range(8)))}
+    count = math.prod(max(1, header[f"dim[{axis}]"]) for axis in range(1, int(header["dim[0]"]) + 1))
+    expected = header["vox_offset"] + count * header["bitpix"] / 8  # bytes
     if _bytes_of(path, enough=expected) < expected:
         raise ImageError(f"'{path.name}' is damaged or cut off. Copy or download it again.")
 

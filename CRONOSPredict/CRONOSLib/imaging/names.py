@@ -9,7 +9,7 @@ from pathlib import Path
 _VOLUME_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 _LONGEST_FIRST = (".seq.nrrd", ".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 _MASK = re.compile(
-    r"(?:\w*mask|masks|[da]?seg|segs|segmentations?|rois?|labels?|labelmap|parc|aparc|parcellations?)", re.IGNORECASE
+    r"(?:\w*mask|masks|[da]?seg|segs|segmentations?|rois?|labels?|labelmap|parc|aparc|parcellations?)\d*", re.IGNORECASE
 )
 _MODALITIES = {
     name.lower(): name

@@ -74,7 +74,7 @@ def read_series(
 def read_scan(path: Path) -> sitk.Image:
     """One 3D scan of a file, a DICOM folder or a folder with one scan, whatever its date; float32, checked.
 
-    Raises ImageError or SeriesError when there is not exactly one scan.
+    Raises ImageError when it is not a 3D scan, SeriesError or DateError when it holds several.
     """
     reading = _read_place(_existing(path), _Choice())
     if len(reading.scans) > 1:
