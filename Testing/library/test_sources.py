@@ -114,6 +114,12 @@ def test_a_folder_of_dated_folders_is_a_series(tmp_path: Path) -> None:
     assert {scan.patient for scan in series} == {"patient03"}
 
 
+def test_the_true_scan_in_a_folder_called_truth_is_never_a_context(tmp_path: Path) -> None:
+    save(tmp_path / "2024-03-01_T1Gd.nrrd")
+    save(tmp_path / "truth" / "2024-06-01_T1Gd.nrrd")
+    assert dates(read_series([Source(tmp_path)])) == ["2024-03-01"]
+
+
 def test_names_in_a_folder_that_contradict_each_other_are_a_question(tmp_path: Path) -> None:
     save(tmp_path / "p" / "2024-03-01" / "2024-03-02.nii.gz")
     with pytest.raises(DateError, match="hold different dates"):

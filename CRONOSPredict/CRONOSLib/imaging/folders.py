@@ -24,7 +24,12 @@ from CRONOSLib.imaging.names import (
 )
 from CRONOSLib.series import TimeSource
 
-_NOT_PATIENTS = {"derivatives", "sourcedata", "code"}  # BIDS folders beside those of the patients
+_NOT_SCANS = {
+    "derivatives",
+    "sourcedata",
+    "code",
+    "truth",
+}  # BIDS folders beside the scans; what forecasts must not see
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class FoundFile:
 
 @dataclass(frozen=True)
 class FolderContent:
-    """Volume files and DICOM files below a folder, hidden ones and derivatives left out; masks by their names."""
+    """Volume files and DICOM files below a folder; hidden ones, derivatives and folders called `truth` are left out."""
 
     volumes: tuple[Path, ...]
     masks: tuple[Path, ...]
@@ -133,7 +138,7 @@ def _files_below(folder: Path) -> list[Path]:
         raise ImageError(f"The folder '{folder}' may not be read. Give yourself permission to read it.") from None
     found = []
     for where, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NOT_PATIENTS)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NOT_SCANS)
         found += [Path(where, name) for name in sorted(names) if not name.startswith(".")]
     return found
 
