@@ -24,12 +24,7 @@ from CRONOSLib.imaging.names import (
 )
 from CRONOSLib.series import TimeSource
 
-_NOT_SCANS = {
-    "derivatives",
-    "sourcedata",
-    "code",
-    "truth",
-}  # BIDS folders beside the scans; what forecasts must not see
+_NOT_SCANS = {"derivatives", "sourcedata", "code", "truth"}  # `truth`: what a forecast must not see
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class FoundFile:
 
 @dataclass(frozen=True)
 class FolderContent:
-    """Volume files and DICOM files below a folder; hidden ones, derivatives and folders called `truth` are left out."""
+    """Files below a folder, `masks` by their names; hidden, derived and true ones (`truth`) are left out."""
 
     volumes: tuple[Path, ...]
     masks: tuple[Path, ...]
