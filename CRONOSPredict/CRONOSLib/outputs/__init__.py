@@ -1,0 +1,1 @@
+"""What a forecast leaves on disk: images, report and panel."""

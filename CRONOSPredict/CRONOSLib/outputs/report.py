@@ -1,0 +1,108 @@
+"""report.json: what was forecast, from what, how, and how well."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import SimpleITK as sitk
+
+from CRONOSLib import __version__
+from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.evaluation.comparison import Comparison
+from CRONOSLib.forecast import Forecast
+from CRONOSLib.imaging.registration import AlignmentReport
+from CRONOSLib.series import LongitudinalSeries, Scan
+
+RESEARCH_ONLY = "For research use only. Not for diagnosis or treatment decisions."
+_PACKAGES = ("torch", "torchdiffeq", "SimpleITK", "numpy", "monai")
+
+
+def report(forecast: Forecast, comparison: Comparison | None = None, warnings: Iterable[str] = ()) -> dict[str, Any]:
+    """Plain values of report.json; `warnings` come after the forecast's own."""
+    series = forecast.series
+    return {
+        "use": RESEARCH_ONLY,
+        "method": forecast.method,
+        "bundle": _bundle(forecast.bundle),
+        "target": {
+            "date": series.describe_time(forecast.target_time) if series.epoch else None,
+            "time": forecast.target_time,
+            "horizon": series.horizon(forecast.target_time),
+            "unit": series.unit.value,
+        },
+        "scans": [_scan(series, scan, alignment) for scan, alignment in zip(series, forecast.alignments)],
+        "preprocessing": forecast.preprocessing.to_json(),
+        "nfe": forecast.nfe,
+        "seconds": round(forecast.seconds, 3),
+        "phases": {name: round(seconds, 3) for name, seconds in forecast.phases.items()},
+        "peak_memory_mb": forecast.peak_memory_mb and round(forecast.peak_memory_mb, 1),
+        "device": forecast.device,
+        "seed": forecast.seed,
+        "metrics": _metrics(series, comparison),
+        "warnings": [*forecast.warnings, *warnings],
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": _versions(),
+    }
+
+
+def _bundle(bundle: Bundle | None) -> dict[str, Any] | None:
+    if bundle is None:
+        return None
+    return {
+        "name": bundle.name,
+        "title": bundle.title,
+        "weights_sha256": bundle.weights_sha256,
+        "licence": bundle.licence,
+        "skill": asdict(bundle.skill) if bundle.skill else None,
+    }
+
+
+def _scan(series: LongitudinalSeries, scan: Scan, alignment: AlignmentReport | None) -> dict[str, Any]:
+    return {
+        "name": scan.name,
+        "path": str(scan.path) if scan.path else None,
+        **_hash(scan),
+        "date": series.describe_time(scan.time) if scan.date else None,
+        "time": scan.time,
+        "unit": series.unit.value,
+        "source": scan.source.value,
+        "patient": scan.patient,
+        "modality": scan.modality,
+        "alignment": alignment.to_json() if alignment else None,
+    }
+
+
+def _metrics(series: LongitudinalSeries, comparison: Comparison | None) -> dict[str, Any] | None:
+    if comparison is None:
+        return None
+    scan = comparison.true_scan
+    truth = {"name": scan.name, "path": str(scan.path) if scan.path else None, **_hash(scan)}
+    return {**comparison.to_json(), "truth": truth}
+
+
+def _hash(scan: Scan) -> dict[str, str]:
+    """SHA-256 of the scan's file; of its voxels (float32, x fastest) when it is a folder or never was a file."""
+    digest = hashlib.sha256()
+    if scan.path is not None and scan.path.is_file():
+        with scan.path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        return {"sha256": digest.hexdigest(), "sha256_of": "file"}
+    digest.update(sitk.GetArrayFromImage(sitk.Cast(scan.image, sitk.sitkFloat32)).tobytes())
+    return {"sha256": digest.hexdigest(), "sha256_of": "voxels"}
+
+
+def _versions() -> dict[str, str]:
+    found = {"cronos": __version__, "python": platform.python_version(), "system": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
