@@ -115,7 +115,9 @@ def test_a_scene_file_neither_warns_in_slicer_nor_carries_slicers_own_colours(gr
 def test_writing_a_scene_leaves_the_current_scene_and_the_folder_clean(growing_series, tmp_path: Path) -> None:
     path = tmp_path / "scene.mrb"
     path.write_bytes(b"an older file")
+    working_directory = Path.cwd()
     write_forecast_scene(forecast_of(growing_series()), path)
+    assert Path.cwd() == working_directory
     assert zipfile.is_zipfile(path)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -127,7 +129,9 @@ def test_a_scene_that_cannot_be_written_says_so(growing_series, tmp_path: Path) 
 
 def test_a_file_that_is_no_scene_says_so(tmp_path: Path) -> None:
     (tmp_path / "scene.mrb").write_bytes(b"not a scene")
-    for path in (tmp_path / "scene.mrb", tmp_path / "absent.mrb"):
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("readme.txt", "no scene in here")
+    for path in (tmp_path / "scene.mrb", tmp_path / "absent.mrb", tmp_path / "other.zip"):
         with pytest.raises(OutputError, match="not a scene file"):
             read_scene(path)
 

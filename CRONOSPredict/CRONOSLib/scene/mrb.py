@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,8 +63,24 @@ def read_scene(path: Path) -> slicer.vtkMRMLScene:
     """
     scene = new_scene()
     with tempfile.TemporaryDirectory(prefix="cronos-") as folder:
-        main_file = slicer.vtkMRMLScene.UnpackSlicerDataBundle(str(path), folder) if path.is_file() else ""
-        scene.SetURL(main_file)
-        if not main_file or not scene.Connect():
-            raise OutputError(f"'{path}' is not a scene file that can be opened. Choose a .mrb file.")
+        scene.SetURL(str(_unpacked(path, Path(folder))))
+        if not scene.Connect():
+            raise _no_scene(path)
     return scene
+
+
+def _unpacked(path: Path, folder: Path) -> Path:
+    """Main file of a scene, unpacked by Python: vtkArchive leaves the process in another folder when it fails."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(folder)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise _no_scene(path) from error
+    main_files = sorted(folder.glob("*/*.mrml"))
+    if not main_files:
+        raise _no_scene(path)
+    return main_files[0]
+
+
+def _no_scene(path: Path) -> OutputError:
+    return OutputError(f"'{path}' is not a scene file that can be opened. Choose a .mrb file.")
