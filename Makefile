@@ -8,7 +8,7 @@ forecast: .venv/ready  ## forecast the sample patient and compare with the true 
 	$(BIN)/cronos forecast --sample --out forecast-of-sample --force --device $(DEVICE)
 
 test: .venv/ready lint  ## everything that checks this repository
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -1,0 +1,204 @@
+"""What every forecast must obey, and the mistakes of published code that ours must not repeat (METHODS 15)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from CRONOSLib.errors import MethodError
+from CRONOSLib.flow.series_batch import SeriesBatch
+from CRONOSLib.methods.cronos_discrete import SlotGrid
+from CRONOSLib.methods.registry import create_method, method_entry, method_names, presets
+
+SMALL = {"network": {"unet": {"width": 8, "multipliers": (1, 2), "embedding": 16, "groups": 4}}}
+LEARNED = ("cronos-continuous", "cronos-discrete")
+
+
+def series(seed: int = 0, scans: int = 3, size: int = 8, target: bool = False) -> SeriesBatch:
+    """One patient with irregular visits."""
+    torch.manual_seed(seed)
+    times = torch.rand(1, scans).cumsum(dim=1) * 0.4
+    return SeriesBatch(
+        images=torch.rand(1, scans, 1, size, size, size),
+        times=times,
+        mask=torch.ones(1, scans, dtype=torch.bool),
+        target_time=times[:, -1] + 0.3,
+        target=torch.rand(1, 1, size, size, size) if target else None,
+    )
+
+
+def stirred(name: str, **settings) -> torch.nn.Module:
+    """A small method with every weight moved away from its start, so that nothing is 0 by chance."""
+    torch.manual_seed(1)
+    method = create_method(name, {**SMALL, **settings}).eval()
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.add_(0.03 * torch.randn_like(parameter))
+    return method
+
+
+def forecast(method, batch: SeriesBatch) -> torch.Tensor:
+    with torch.inference_mode():
+        return method.forecast(batch).forecast
+
+
+@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize("aggregate", ["last", "mean", "learned"])
+def test_untrained_is_the_last_scan(name, aggregate):
+    batch = series()
+    method = create_method(name, {**SMALL, "aggregate": aggregate})
+    torch.testing.assert_close(forecast(method, batch), batch.last_image, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_turning_the_target_time_changes_the_forecast(name):
+    batch, method = series(), stirred(name)
+    later = replace(batch, target_time=batch.target_time + 0.4)
+    assert (forecast(method, batch) - forecast(method, later)).abs().max() > 1e-4
+
+
+def test_the_release_is_blind_to_time():
+    torch.manual_seed(1)
+    method = create_method("cronos-continuous", {"solver": {"name": "euler", "steps": 2}}, preset="release").eval()
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    batch = series()
+    later = replace(batch, target_time=batch.target_time + 0.4)
+    assert torch.equal(forecast(method, batch), forecast(method, later))
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_permuting_the_times_against_the_images_changes_the_forecast(name):
+    batch, method = series(), stirred(name)
+    swapped = replace(batch, images=batch.images[:, [1, 0, 2]])
+    assert (forecast(method, batch) - forecast(method, swapped)).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("name", [*LEARNED, "linear", "ridge", "mean", "lci"])
+def test_permuting_times_and_images_together_changes_nothing(name):
+    batch, method = series(), stirred(name) if name in LEARNED else create_method(name)
+    order = [2, 0, 1]
+    shuffled = replace(batch, images=batch.images[:, order], times=batch.times[:, order])
+    torch.testing.assert_close(forecast(method, shuffled), forecast(method, batch), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_padding_changes_nothing_whatever_it_holds(name):
+    batch, method = series(), stirred(name) if name in LEARNED else create_method(name)
+    padded = replace(
+        batch,
+        images=torch.cat([batch.images, 1e3 * torch.ones_like(batch.images)], dim=1),
+        times=torch.cat([batch.times, batch.times + 7], dim=1),
+        mask=torch.cat([batch.mask, ~batch.mask], dim=1),
+    )
+    torch.testing.assert_close(forecast(method, padded), forecast(method, batch), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_a_patient_alone_equals_the_same_patient_in_a_batch(name):
+    first, second = series(0), series(1)
+    method = stirred(name) if name in LEARNED else create_method(name)
+    both = SeriesBatch(*(torch.cat([getattr(first, n), getattr(second, n)]) for n in _FIELDS))
+    torch.testing.assert_close(forecast(method, both)[:1], forecast(method, first), atol=1e-6, rtol=0)
+
+
+_FIELDS = ("images", "times", "mask", "target_time")
+
+
+@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize("steps", [1, 4])
+def test_forecast_at_the_time_of_the_last_scan_is_the_last_scan(name, steps):
+    batch, method = series(), stirred(name, solver={"steps": steps})
+    now = replace(batch, target_time=batch.last_time)
+    torch.testing.assert_close(forecast(method, now), batch.last_image, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_the_target_is_never_looked_at(name):
+    batch, method = series(target=True), stirred(name)
+    other = replace(batch, target=batch.target + 1)
+    assert torch.equal(forecast(method, batch), forecast(method, other))
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_method_overfits_one_batch(name):
+    batch = series(target=True)
+    method = create_method(name, {**SMALL, "at_start": 1.0})
+    optimiser = torch.optim.Adam(method.parameters(), lr=5e-3)
+    copying = torch.mean((batch.last_image - batch.target) ** 2)
+    for _ in range(80):
+        optimiser.zero_grad()
+        method.loss(batch).backward()
+        optimiser.step()
+    assert torch.mean((forecast(method, batch) - batch.target) ** 2) < 0.5 * copying
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_every_preset_trains_and_forecasts(name):
+    batch = series(target=True)
+    for preset in presets(name):
+        narrow = {"network": {"unet": {"width": 8, "embedding": 16}}, "solver": {"name": "euler", "steps": 2}}
+        method = create_method(name, narrow, preset=preset)
+        method.loss(batch).backward()
+        assert torch.isfinite(forecast(method, batch)).all()
+
+
+def test_members_and_trajectory_belong_to_the_scans():
+    batch = series(scans=4)
+    for name in LEARNED:
+        with torch.inference_mode():
+            members = stirred(name, solver={"steps": 3}).forecast(batch, keep_trajectory=True)
+        assert members.images.shape == batch.images.shape
+        assert members.trajectory.shape == (4, *batch.images.shape)
+        torch.testing.assert_close(members.trajectory[-1], members.images)
+        assert members.nfe == 3
+
+
+def test_slots_count_from_the_target_and_the_later_scan_wins():
+    grid = SlotGrid(length=1.0, before=3, after=1)
+    slots = grid.slots_of(torch.tensor([[0.0, 6.2, 6.9, 8.0, 9.3]]), torch.tensor([8.0]))
+    assert slots.tolist() == [[0, 1, 2, 3, 4]]
+    method = create_method("cronos-discrete", {**SMALL, "grid": {"length": 1.0, "before": 3, "after": 1}})
+    images = torch.arange(3.0).view(1, 3, 1, 1, 1, 1).expand(1, 3, 1, 8, 8, 8)
+    batch = SeriesBatch(images, torch.tensor([[6.0, 6.9, 7.1]]), torch.ones(1, 3).bool(), torch.tensor([8.0]))
+    arranged = method.arrange(batch)
+    assert arranged.batch.mask.tolist() == [[False, True, True, False, False]]
+    assert arranged.batch.images[0, :, 0, 0, 0, 0].tolist() == [0, 0, 2, 2, 2]
+
+
+def test_linear_extrapolation_continues_a_line_and_is_capped():
+    images = torch.tensor([0.2, 0.4]).view(1, 2, 1, 1, 1, 1).expand(1, 2, 1, 4, 4, 4)
+    batch = SeriesBatch(images, torch.tensor([[0.0, 1.0]]), torch.ones(1, 2).bool(), torch.tensor([2.0]))
+    wide = create_method("linear", {"clip": 10.0})
+    assert forecast(wide, batch).mean() == pytest.approx(0.6)
+    close = replace(batch, times=torch.tensor([[0.0, 1e-6]]))
+    assert forecast(wide, close).mean() == pytest.approx(0.4 + 3 * 0.2)
+    assert forecast(create_method("linear"), batch).mean() == pytest.approx(0.41)
+
+
+def test_ridge_without_shrinkage_is_least_squares_through_the_last_scan():
+    images = torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1, 1, 1).expand(1, 3, 1, 4, 4, 4)
+    batch = SeriesBatch(images, torch.tensor([[0.0, 1.0, 2.0]]), torch.ones(1, 3).bool(), torch.tensor([4.0]))
+    assert forecast(create_method("ridge", {"shrinkage": 0.0, "clip": 10.0}), batch).mean() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "preset", "sentence"),
+    [
+        ("chronos", None, "default", "no method 'chronos'"),
+        ("lci", {"width": 3}, "default", "has no settings"),
+        ("cronos-continuous", {"widht": 3}, "default", "no setting 'widht'"),
+        ("cronos-continuous", {"network": {"encoder": "heap"}}, "default", "cannot be 'heap'"),
+        ("cronos-continuous", None, "thesis", "no preset 'thesis'"),
+        ("cronos-discrete", {"aggregate": "median"}, "default", "no aggregation 'median'"),
+    ],
+)
+def test_an_impossible_method_is_one_sentence(name, settings, preset, sentence):
+    with pytest.raises(MethodError, match=sentence):
+        create_method(name, settings, preset)
+
+
+def test_only_trained_methods_need_a_bundle():
+    assert {name for name in method_names() if method_entry(name).needs_bundle} == set(LEARNED)
