@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -90,3 +92,14 @@ def rotation(degrees: np.ndarray) -> np.ndarray:
     about_y = np.array([[cb, 0, sb], [0, 1, 0], [-sb, 0, cb]])
     about_z = np.array([[cc, -sc, 0], [sc, cc, 0], [0, 0, 1]])
     return about_z @ about_y @ about_x
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums in one fixed order: the number of threads must not change a voxel."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

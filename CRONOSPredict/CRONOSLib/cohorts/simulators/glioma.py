@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
@@ -62,7 +63,7 @@ class SimulatedPatient:
 
 
 def simulate_glioma_patient(
-    seed: int | np.random.SeedSequence, settings: GliomaSettings | None = None, device: str = "cpu"
+    seed: int | Sequence[int], settings: GliomaSettings | None = None, device: str = "cpu"
 ) -> SimulatedPatient:
     """A glioma patient; the same seed gives the same voxels on the CPU.
 

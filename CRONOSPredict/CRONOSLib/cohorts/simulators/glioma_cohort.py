@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
 from functools import partial
@@ -17,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-import torch
 
 from CRONOSLib.cohorts.manifest import Cohort, Patient, Visit, write_cohort
+from CRONOSLib.cohorts.simulators.fields import one_thread
 from CRONOSLib.cohorts.simulators.glioma import SimulatedPatient, simulate_glioma_patient
 from CRONOSLib.cohorts.simulators.settings import GliomaSettings
 from CRONOSLib.errors import CohortError, OutputError
@@ -89,19 +88,14 @@ def write_patient(folder: Path, patient: SimulatedPatient, recipe: str = "") -> 
     shutil.rmtree(beside, ignore_errors=True)
     truth = beside / "truth"
     truth.mkdir(parents=True)
-    lines = ["date\tday\tnecrosis_ml\toedema_ml\tenhancing_ml"]
     for visit in patient.visits:
         day = visit.date.date().isoformat()
-        _write(visit.scan, beside / f"{day}_T1Gd.nrrd")
-        _write(visit.density, truth / f"{day}_density.nrrd")
-        _write(visit.labels, truth / f"{day}_labels.nrrd")
+        write_image(visit.scan, beside / scan_name(day))
+        write_image(visit.density, truth / f"{day}_density.nrrd")
+        write_image(visit.labels, truth / f"{day}_labels.nrrd")
         if visit.clean is not None:
-            _write(visit.clean, truth / f"{day}_clean.nrrd")
-        volumes = visit.volumes_ml
-        lines.append(
-            f"{day}\t{visit.day}\t{volumes['necrosis']:.3f}\t{volumes['oedema']:.3f}\t{volumes['enhancing']:.3f}"
-        )
-    (truth / "volumes.tsv").write_bytes(("\n".join(lines) + "\n").encode())
+            write_image(visit.clean, truth / f"{day}_clean.nrrd")
+    write_volumes(patient, truth / "volumes.tsv")
     record = {
         "recipe": recipe,
         "visits": [{"day": visit.day, "date": visit.date.date().isoformat()} for visit in patient.visits],
@@ -111,9 +105,28 @@ def write_patient(folder: Path, patient: SimulatedPatient, recipe: str = "") -> 
     beside.rename(folder)
 
 
+def write_volumes(patient: SimulatedPatient, path: Path) -> None:
+    """Write the volumes of the tumour's regions in ml, one line per visit."""
+    lines = ["date\tday\tnecrosis_ml\toedema_ml\tenhancing_ml"]
+    for visit in patient.visits:
+        volumes = "\t".join(f"{visit.volumes_ml[name]:.3f}" for name in ("necrosis", "oedema", "enhancing"))
+        lines.append(f"{visit.date.date().isoformat()}\t{visit.day}\t{volumes}")
+    path.write_bytes(("\n".join(lines) + "\n").encode())
+
+
+def write_image(image: sitk.Image, path: Path) -> None:
+    """Write `image`, compressed."""
+    sitk.WriteImage(image, os.fspath(path), useCompression=True)
+
+
+def scan_name(date: str) -> str:
+    """File name of the scan of an ISO date."""
+    return f"{date}_T1Gd.nrrd"
+
+
 def _make_patient(index: int, *, out: Path, seed: int, settings: GliomaSettings, device: str, recipe: str) -> None:
-    with _one_thread():
-        patient = simulate_glioma_patient(np.random.SeedSequence([seed, index]), settings, device)
+    with one_thread():
+        patient = simulate_glioma_patient((seed, index), settings, device)
     write_patient(_folder(out, index), patient, recipe)
 
 
@@ -150,7 +163,7 @@ def _is_there(out: Path, index: int, recipe: str) -> bool:
 def _listed_patient(out: Path, index: int, split: str) -> Patient:
     folder = _folder(out, index)
     visits = tuple(
-        Visit(float(visit["day"]), folder / f"{visit['date']}_T1Gd.nrrd", date.fromisoformat(visit["date"]))
+        Visit(float(visit["day"]), folder / scan_name(visit["date"]), date.fromisoformat(visit["date"]))
         for visit in _record(folder)["visits"]
     )
     return Patient(folder.name, split, visits)
@@ -165,18 +178,3 @@ def _record(folder: Path) -> dict:
 
 def _folder(out: Path, index: int) -> Path:
     return out / f"sub-{index + 1:04d}"
-
-
-def _write(image: sitk.Image, path: Path) -> None:
-    sitk.WriteImage(image, os.fspath(path), useCompression=True)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums in one fixed order: the number of threads must not change a voxel."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -54,5 +54,8 @@ class GliomaSettings:
     keep_clean: bool = False
 
 
-NATIVE_SCAN = ScanSettings((216, 240, 46), (0.94, 0.94, 3.0), (4.0, -3.0, 6.0), jitter_mm=0.0, slab_samples=3)
-"""A clinical geometry: thick, slightly oblique slices, finer in plane than the networks' grid."""
+NATIVE_GLIOMA = GliomaSettings(
+    scan=ScanSettings((216, 240, 46), (0.94, 0.94, 3.0), (4.0, -3.0, 6.0), jitter_mm=0.0, slab_samples=3),
+    window=(108, 116, 80),
+)
+"""Scans of a clinical geometry: thick, slightly oblique slices, finer in plane than the networks' grid."""
