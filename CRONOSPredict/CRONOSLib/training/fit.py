@@ -131,7 +131,10 @@ def _conclude(
     command: str,
 ) -> FitResult:
     """Measure the model on the held-out patients and save the bundle."""
-    results = {split: evaluate(model, splits[split], settings) for split in ("validation", "test")}
+    results = {
+        split: evaluate(model, splits[split], settings, every_draw=settings.every_draw)
+        for split in ("validation", "test")
+    }
     for split, rows in results.items():
         write_results(out / f"{split}.csv", rows)
     skill = {split: skill_of(rows, split) for split, rows in results.items()}

@@ -25,6 +25,7 @@ class TrainSettings:
     learning_rate:   peak, after `warmup` × steps; cosine to 0 afterwards
     clip:            gradient norm
     validate_every:  steps between validations and checkpoints
+    every_draw:      measure every frozen draw of the held-out patients in the end, not only each one's last visit
     precision:       of Lightning, such as "bf16-mixed" or "32-true"
     """
 
@@ -42,6 +43,7 @@ class TrainSettings:
     warmup: float = 0.05
     clip: float = 1.0
     validate_every: int = 250
+    every_draw: bool = True
     precision: str = "bf16-mixed"
     seed: int = 0
 
