@@ -149,7 +149,7 @@ class CRONOSPredictLogic(ScriptedLoadableModuleLogic):
         :param targetDate: date to forecast; with `times`, the time to forecast as a number.
         :param times: instead of dates, one number per node, for scans within a heart beat or a perfusion.
         :param unit: of `times`: ms, s, day, week or year.
-        :param bundle: name or folder of a trained model; None: the best that comes with CRONOS and fits `method`.
+        :param bundle: name or folder of a trained model; None: the best that comes with CRONOS, if `method` needs one.
         :param method: name of the method; None: that of the bundle.
         :param onProgress: called with what is being done and the fraction done; it may raise to stop.
         :param options: fields of `CRONOSLib.forecast.ForecastOptions`, such as `device="cpu"` or `steps=4`.

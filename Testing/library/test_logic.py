@@ -112,6 +112,22 @@ def test_times_that_are_no_dates_are_forecast_too(logic, scans) -> None:
     assert results.forecast.GetName() == "visit 2 forecast 150 ms"
 
 
+def test_a_bundle_is_given_by_its_folder_and_named_on_the_result(logic, scans, tiny_bundle) -> None:
+    steps: list[float] = []
+    results = logic.forecast(
+        scans,
+        DATES[::-1],
+        targetDate=TARGET,
+        bundle=tiny_bundle.path,
+        device="cpu",
+        steps=2,
+        onProgress=lambda what, fraction: steps.append(fraction),
+    )
+    assert results.forecast.GetAttribute("CRONOS.Bundle") == "tiny"
+    assert steps == sorted(steps)
+    assert steps[-1] == 1
+
+
 def test_volumes_of_the_same_name_are_told_apart(scene, head, logic) -> None:
     first, last = (add_volume(scene, head(radius), "T1") for radius in (5, 9))
     last.SetName("T1")
@@ -232,3 +248,8 @@ def _ijk_to_ras(node) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+@pytest.mark.parametrize("name", ["CRONOSPredict", "CRONOSTrain"])
+def test_a_module_passes_its_own_self_test(scene, name: str) -> None:
+    getattr(load_module(name), f"{name}Test")().runTest()

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from CRONOSLib.bundles.store import load_bundle
+from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.bundles.store import default_bundle, load_bundle
+from CRONOSLib.methods.registry import method_entry
 from CRONOSLib.scene.results import ResultNodes, add_results
 from CRONOSLib.scene.series import Date, NodeSeries, as_datetime
 
@@ -26,7 +28,7 @@ def forecast_nodes(
     """Forecast the scans of volume nodes, wait for it, and add the result to their scene.
 
     target: a date, or a time in the unit of the series
-    bundle: name or folder of a trained method; None: the one that fits `method`
+    bundle: name or folder of a trained method; None: the best that comes with CRONOS, unless `method` needs none
 
     The other arguments are those of `CRONOSLib.forecast.forecast`, and so are the errors.
     """
@@ -36,9 +38,15 @@ def forecast_nodes(
     result = forecast(
         scans.series,
         target_time,
-        bundle=None if bundle is None else load_bundle(bundle),
+        bundle=_chosen_bundle(bundle, method),
         method=method,
         options=options or ForecastOptions(),
         on_progress=on_progress,
     )
     return add_results(scans.last_node.GetScene(), result, scans.last_node)
+
+
+def _chosen_bundle(bundle: Path | str | None, method: str | None) -> Bundle | None:
+    if bundle is not None:
+        return load_bundle(bundle)
+    return default_bundle(method) if method is None or method_entry(method).needs_bundle else None
