@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +25,7 @@ from CRONOSLib.methods.interface import Method
 from CRONOSLib.methods.registry import create_method, method_entry
 from CRONOSLib.methods.settings import settings_to_json
 from CRONOSLib.training.held_out import evaluate, skill_of, write_results
-from CRONOSLib.training.module import MONITOR, TrainedMethod
+from CRONOSLib.training.module import MONITOR, MeasureSkill, TrainedMethod
 from CRONOSLib.training.patients import PreparedPatient, prepare_patients
 from CRONOSLib.training.settings import TrainSettings
 
@@ -88,10 +91,9 @@ def _optimise(
     settings: TrainSettings,
 ) -> Path:
     """Path of the best checkpoint."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     folder = out / "checkpoints"
     keep = ModelCheckpoint(
-        dirpath=folder, filename="best", monitor=MONITOR, mode="max", save_last=True, save_on_train_epoch_end=True,
+        folder, "best", MONITOR, mode="max", save_last=True, every_n_train_steps=settings.validate_every,
         enable_version_counter=False,
     )  # fmt: skip
     trainer = lightning.Trainer(
@@ -100,20 +102,33 @@ def _optimise(
         devices=1,
         precision=settings.precision,  # type: ignore[arg-type]
         max_steps=settings.steps,
-        max_epochs=-1,
         gradient_clip_val=settings.clip,
-        reload_dataloaders_every_n_epochs=1,
         logger=CSVLogger(out, name="", version=""),
-        callbacks=[keep],
+        callbacks=[MeasureSkill(validation, settings), keep],
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=10,
     )
     model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    module = TrainedMethod(model, patients, validation, settings)
+    module = TrainedMethod(model, patients, settings)
     last = folder / "last.ckpt"
-    trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
+    with _quiet():
+        trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
     return Path(keep.best_model_path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's remarks on logging intervals, loader workers and folders that a resumed run finds filled."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def _load(model: Method, checkpoint: Path) -> None:

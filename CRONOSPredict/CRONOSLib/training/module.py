@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.methods.interface import Method
@@ -22,20 +24,18 @@ MONITOR = "validation_skill"
 """What decides which checkpoint is best."""
 
 
-class RandomDraws(Dataset):
-    """The batches of one epoch; a function of the seed and the step alone, so that a resumed run sees the same."""
+class RandomDraws(IterableDataset):
+    """The batches of a run from some step on; each is a function of the seed and the step alone."""
 
     def __init__(self, patients: Sequence[PreparedPatient], settings: TrainSettings, first_step: int) -> None:
         self.patients = patients
         self.settings = settings
         self.first_step = first_step
 
-    def __len__(self) -> int:
-        return min(self.settings.validate_every, self.settings.steps - self.first_step)
-
-    def __getitem__(self, index: int) -> SeriesBatch:
-        generator = np.random.default_rng([self.settings.seed, self.first_step + index])
-        return collate([self._draw(generator) for _ in range(self.settings.batch_size)])
+    def __iter__(self) -> Iterator[SeriesBatch]:
+        for step in range(self.first_step, self.settings.steps):
+            generator = np.random.default_rng([self.settings.seed, step])
+            yield collate([self._draw(generator) for _ in range(self.settings.batch_size)])
 
     def _draw(self, generator: np.random.Generator) -> SeriesBatch:
         settings = self.settings
@@ -46,25 +46,17 @@ class RandomDraws(Dataset):
 
 
 class TrainedMethod(lightning.LightningModule):
-    """The loss of the method in training, its skill on the validation patients in validation."""
+    """The loss of a method on random draws."""
 
-    def __init__(
-        self,
-        method: Method,
-        patients: Sequence[PreparedPatient],
-        validation: Sequence[PreparedPatient],
-        settings: TrainSettings,
-    ) -> None:
+    def __init__(self, method: Method, patients: Sequence[PreparedPatient], settings: TrainSettings) -> None:
         super().__init__()
         self.method = method
         self.patients = patients
-        self.validation = validation
         self.settings = settings
 
     def train_dataloader(self) -> DataLoader:
-        """The batches of the current epoch, `validate_every` steps long."""
-        first_step = self.current_epoch * self.settings.validate_every
-        return DataLoader(RandomDraws(self.patients, self.settings, first_step), batch_size=None)
+        """The batches that are left: a resumed run sees what the uninterrupted one would have seen."""
+        return DataLoader(RandomDraws(self.patients, self.settings, self.global_step), batch_size=None)
 
     def training_step(self, batch: SeriesBatch, index: int) -> Tensor:
         """Loss of one batch. The noise of a step depends on the seed and the step alone."""
@@ -72,18 +64,6 @@ class TrainedMethod(lightning.LightningModule):
         loss = self.method.loss(batch)
         self.log("loss", loss, batch_size=len(batch.images))
         return loss
-
-    def on_train_epoch_end(self) -> None:
-        """Measure skill on each validation patient's last visit, and say it."""
-        results = evaluate(self.method, self.validation, self.settings, every_draw=False, device=self.device)
-        whole, changed = skill_of(results, "validation"), skill_of(results, "validation", changed=True)
-        self.log(MONITOR, whole.mean)
-        self.log(f"{MONITOR}_changed", changed.mean)
-        print(
-            f"step {self.global_step} of {self.settings.steps}: validation skill {whole.mean:.3f}, "
-            f"{changed.mean:.3f} where most changed",
-            flush=True,
-        )
 
     def transfer_batch_to_device(self, batch: SeriesBatch, device: torch.device, dataloader_idx: int) -> SeriesBatch:
         """Lightning does not know our dataclass."""
@@ -97,6 +77,28 @@ class TrainedMethod(lightning.LightningModule):
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _schedule(step, settings))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class MeasureSkill(Callback):
+    """Skill on each validation patient's last visit, every so many steps and at the end."""
+
+    def __init__(self, patients: Sequence[PreparedPatient], settings: TrainSettings) -> None:
+        self.patients = patients
+        self.settings = settings
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *_: Any) -> None:
+        """Log the skill, and say it; the checkpoint callback runs after this one."""
+        settings, step = self.settings, trainer.global_step
+        if step % settings.validate_every and step != settings.steps:
+            return
+        results = evaluate(pl_module.method, self.patients, settings, every_draw=False, device=pl_module.device)
+        whole, changed = skill_of(results, "validation"), skill_of(results, "validation", changed=True)
+        pl_module.log_dict({MONITOR: whole.mean, f"{MONITOR}_changed": changed.mean}, batch_size=1)
+        print(
+            f"step {step} of {settings.steps}: validation skill {whole.mean:.3f}, "
+            f"{changed.mean:.3f} where most changed",
+            flush=True,
+        )
 
 
 def _schedule(step: int, settings: TrainSettings) -> float:
