@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 class Bundle:
     """A trained method and the facts that its use depends on.
 
-    name:           name of its folder, what users type
+    name:           what users type; among those that come with CRONOS, the name of its folder
     title:          what users read
     method:         name in the registry of methods
     settings:       the method's settings as plain values; the registry reads them

@@ -93,7 +93,7 @@ def verified_weights(bundle: Bundle) -> bytes:
 def save_bundle(folder: Path, bundle: Bundle, method: Method) -> Bundle:
     """Write a bundle: description, weights and model card, complete or not at all. An older bundle is replaced.
 
-    Returns the bundle as it now stands on disk, with the folder's name. Raises OutputError when the folder cannot be
+    Returns the bundle as it now stands on disk. Raises OutputError when the folder cannot be
     written or holds something else.
     """
     from CRONOSLib.bundles.weights import weights_of
@@ -101,7 +101,7 @@ def save_bundle(folder: Path, bundle: Bundle, method: Method) -> Bundle:
     folder = Path(folder)
     content = weights_of(method)
     digest = hashlib.sha256(content).hexdigest()
-    saved = replace(bundle, name=folder.resolve().name, weights_sha256=digest, path=folder)
+    saved = replace(bundle, weights_sha256=digest, path=folder)
     with whole_folder(folder, DESCRIPTION, replace=True) as fresh:
         (fresh / WEIGHTS).write_bytes(content)
         (fresh / DESCRIPTION).write_text(json.dumps(saved.to_json(), indent=2, allow_nan=False) + "\n", "utf-8")

@@ -133,6 +133,7 @@ def _draw_header(figure: Figure, forecast: Forecast, view: View) -> None:
 
 
 def _draw_tile(figure: Figure, axes: Axes, tile: _Tile, view: View) -> None:
+    from matplotlib.patheffects import withStroke
     from matplotlib.ticker import MaxNLocator
 
     width, height = view.extent_mm(tile.image)
@@ -147,7 +148,8 @@ def _draw_tile(figure: Figure, axes: Axes, tile: _Tile, view: View) -> None:
     axes.set_title(tile.title, color=_INK, fontsize=11, pad=6)
     for edge, place in zip(view.edges, _EDGE_PLACES):
         x, y, horizontal, vertical = place
-        axes.text(x, y, edge, color=_FAINT, fontsize=8, ha=horizontal, va=vertical, transform=axes.transAxes)
+        letter = axes.text(x, y, edge, color=_INK, fontsize=8, ha=horizontal, va=vertical, transform=axes.transAxes)
+        letter.set_path_effects([withStroke(linewidth=2, foreground=_BACKGROUND)])
     if tile.bar is not None:
         bar = figure.colorbar(
             shown, cax=axes.inset_axes((0.1, -0.07, 0.8, 0.03)), orientation="horizontal", ticks=MaxNLocator(5)
@@ -194,8 +196,8 @@ def _grey_limits(image: sitk.Image) -> tuple[float, float]:
 
 
 def _limit(pixels: np.ndarray) -> float:
-    """Largest magnitude of a slice, but for a few outliers; never 0, so that no change is drawn as none."""
-    return max(float(np.percentile(np.abs(pixels), 99.8)), 1e-6)
+    """Largest magnitude of a slice, but for a few outliers; 1 where all is 0, so that no change is drawn as none."""
+    return float(np.percentile(np.abs(pixels), 99.8)) or float(np.abs(pixels).max()) or 1.0
 
 
 def _diverging() -> Colormap:

@@ -1,0 +1,211 @@
+"""`cronos forecast`: dated scans in, a folder with the forecast out."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from CRONOSLib.commands.console import out as stdout
+from CRONOSLib.commands.console import progress, say_warning
+from CRONOSLib.commands.summary import summary
+from CRONOSLib.errors import SeriesError
+from CRONOSLib.imaging.registration import Alignment
+
+if TYPE_CHECKING:
+    from CRONOSLib.bundles.bundle import Bundle
+    from CRONOSLib.outputs.folder import SceneWriter
+    from CRONOSLib.series import LongitudinalSeries, Scan
+
+
+class Align(str, Enum):
+    """Choices of --align."""
+
+    off = "off"
+    rigid = "rigid"
+    affine = "affine"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked to forecast.
+
+    scans:  WHEN=PATH or PATH, as typed; a path may be a folder, a manifest or a 4D file
+    target: as typed
+    truth:  the true scan, to compare with
+    """
+
+    scans: tuple[str, ...]
+    target: str
+    truth: Path | None = None
+
+
+def forecast(
+    series: Annotated[list[Path] | None, typer.Argument(help="Folder, manifest (.csv, .tsv) or 4D file.")] = None,
+    scan: Annotated[list[str] | None, typer.Option(help="DATE=PATH, or TIME=PATH with --unit. Repeat.")] = None,
+    target: Annotated[str | None, typer.Option(help="Date to forecast, or a time with --unit.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
+    bundle: Annotated[str | None, typer.Option(help="Trained model: a name of `cronos bundles`, or a folder.")] = None,
+    method: Annotated[str | None, typer.Option(help="A name of `cronos methods`.")] = None,
+    compare: Annotated[Path | None, typer.Option(help="The true scan at the target, to measure against.")] = None,
+    align: Annotated[Align | None, typer.Option(help="How earlier scans are brought onto the last one.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Mask of the last scan: what the alignment compares.")] = None,
+    unit: Annotated[str | None, typer.Option(help="Unit of times: ms, s, day, week or year.")] = None,
+    frame_times: Annotated[str | None, typer.Option(help="Times of a 4D file's frames: 0,40,80.")] = None,
+    modality: Annotated[str | None, typer.Option(help="Kind of scan to take from a folder, such as T1w.")] = None,
+    patient: Annotated[str | None, typer.Option(help="Patient to take from a folder or manifest.")] = None,
+    solver: Annotated[str | None, typer.Option(help="euler, midpoint, heun, rk4 or dopri5.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of the solver.")] = None,
+    aggregate: Annotated[str | None, typer.Option(help="last, mean or learned.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    rescale_time: Annotated[bool, typer.Option("--rescale-time", help="Let the mean gap be the bundle's.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier result in --out.")] = False,
+    sample: Annotated[bool, typer.Option("--sample", help="Forecast the sample patient.")] = False,
+) -> None:
+    """Forecast a patient's next 3D scan from the earlier ones. Research use only."""
+    from CRONOSLib.evaluation.comparison import compare as compare_with
+    from CRONOSLib.forecast import ForecastOptions
+    from CRONOSLib.forecast import forecast as make_forecast
+    from CRONOSLib.imaging.volumes import read_frames
+    from CRONOSLib.outputs.folder import check_folder, write_results
+
+    _silence_itk()
+    request = _sample() if sample else _request(series, scan, target, compare)
+    if out is None:
+        raise SeriesError("Nothing says where the results go. Give a folder with --out.")
+    check_folder(out, force=force)
+    trained = _bundle(bundle, method)
+    scans = _read(request.scans, unit, frame_times, modality, patient)
+    target_time = _target_time(scans, request.target, unit)
+    scans.horizon(target_time)
+    truth = _truth(request.truth, target_time) if request.truth else None
+    options = ForecastOptions(
+        alignment=Alignment(align.value) if align else None,
+        solver=solver,
+        steps=steps,
+        aggregate=aggregate,
+        device=device,
+        precision=precision,
+        seed=seed,
+        rescale_time=rescale_time,
+    )
+    with progress() as tell:
+        result = make_forecast(
+            scans,
+            target_time,
+            bundle=trained,
+            method=method,
+            options=options,
+            mask=read_frames(mask)[0] if mask else None,
+            on_progress=tell,
+        )
+        tell("Comparing and writing", 1.0)
+        comparison = compare_with(result, truth) if truth else None
+        write_results(result, out, comparison=comparison, scene_writer=_scene_writer(), force=force)
+    for warning in result.warnings:
+        say_warning(warning)
+    stdout.print(summary(result, out, comparison))
+
+
+def _request(series: list[Path] | None, scan: list[str] | None, target: str | None, compare: Path | None) -> Request:
+    scans = (*(str(path) for path in series or ()), *(scan or ()))
+    if not scans:
+        raise SeriesError("There is no scan to forecast from. Give --scan DATE=PATH for each scan, or a folder.")
+    if target is None:
+        raise SeriesError("Nothing says when to forecast. Give a date with --target, for example 2024-03-01.")
+    return Request(scans, target, compare)
+
+
+def _sample() -> Request:
+    """The sample patient, and the true scan that it comes with."""
+    from CRONOSLib.dates import date_in_name
+    from CRONOSLib.imaging.names import names_a_mask
+    from CRONOSLib.resources import sample_folder
+
+    folder = sample_folder()
+    for path in sorted((folder / "truth").glob("*.nrrd")):
+        date = date_in_name(path.name)
+        if date is not None and not names_a_mask(path):
+            return Request((str(folder),), date.date().isoformat(), path)
+    raise SeriesError("The sample patient has no true scan. Install CRONOS again, or give your own scans.")
+
+
+def _read(
+    scans: tuple[str, ...], unit: str | None, frame_times: str | None, modality: str | None, patient: str | None
+) -> LongitudinalSeries:
+    from CRONOSLib.dates import parse_unit
+    from CRONOSLib.imaging.sources import read_series
+
+    return read_series(
+        [_source(text) for text in scans],
+        unit=parse_unit(unit) if unit else None,
+        frame_times=_numbers(frame_times) if frame_times else None,
+        modality=modality,
+        patient=patient,
+    )
+
+
+def _source(text: str):
+    """WHEN=PATH; without `=`, or when a file has such a name, the time is read from the scan."""
+    from CRONOSLib.imaging.sources import Source
+
+    when, separator, path = text.partition("=")
+    if not separator or Path(text).exists():
+        return Source(Path(text))
+    return Source(Path(path), when)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise SeriesError(f"'{text}' is not a list of times. Write numbers with commas, for example 0,40,80.") from None
+
+
+def _target_time(series: LongitudinalSeries, text: str, unit: str | None) -> float:
+    from CRONOSLib.dates import parse_when
+
+    moment = parse_when(text, series.unit if unit or series.epoch is None else None)
+    return series.time_at(moment) if isinstance(moment, datetime) else moment
+
+
+def _truth(path: Path, target_time: float) -> Scan:
+    from CRONOSLib.imaging.sources import read_scan
+    from CRONOSLib.series import Scan, TimeSource
+
+    return Scan(read_scan(path), target_time, path.name, TimeSource.TYPED, path=path)
+
+
+def _bundle(name: str | None, method: str | None) -> Bundle | None:
+    """The bundle asked for, or the best one that comes with CRONOS when the method needs one."""
+    from CRONOSLib.bundles.store import default_bundle, load_bundle
+    from CRONOSLib.methods.registry import method_entry
+
+    if name is not None:
+        return load_bundle(name)
+    if method is None or method_entry(method).needs_bundle:
+        return default_bundle(method)
+    return None
+
+
+def _scene_writer() -> SceneWriter | None:
+    """None without slicer-core; the report then says so."""
+    if importlib.util.find_spec("slicer") is None:
+        return None
+    from CRONOSLib.scene.mrb import write_forecast_scene
+
+    return write_forecast_scene
+
+
+def _silence_itk() -> None:
+    """Damaged files make ITK write pages to stderr; the reader says it in one sentence."""
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.GlobalWarningDisplayOff()

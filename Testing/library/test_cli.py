@@ -1,0 +1,377 @@
+"""What users type, and what they are told when it cannot be done: one sentence, exit code 2, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.cli import app
+from CRONOSLib.forecast import Forecast
+from typer.testing import CliRunner, Result
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ("--method", "linear", "--align", "off", "--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def no_scene(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenes have their own tests; without them these are quick."""
+    monkeypatch.setattr("CRONOSLib.commands.forecast._scene_writer", lambda: None)
+
+
+def cronos(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def done(*arguments: object) -> Result:
+    """A run that ends well."""
+    result = cronos(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def mistake(*arguments: object) -> str:
+    """The one line that a mistaken run leaves on stderr, after any warnings."""
+    result = cronos(*arguments)
+    assert result.exit_code == 2, (result.output, result.exception)
+    *warnings, sentence = result.stderr.splitlines()
+    assert all(line.startswith("Warning: ") for line in warnings)
+    assert "Traceback" not in result.output
+    assert sentence.endswith(".")
+    return sentence
+
+
+def scans(written: list[str]) -> list[str]:
+    return [word for scan in written for word in ("--scan", scan)]
+
+
+def write(image: sitk.Image, path: Path) -> Path:
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def report_of(folder: Path) -> dict:
+    return json.loads((folder / "report.json").read_text())
+
+
+# --- what works ---------------------------------------------------------------------------------------------------
+
+
+def test_dated_scans_become_a_folder_of_results(written_patient: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = done("forecast", *scans(written_patient), "--target", "2020-06-29", "--out", out, *QUICK)
+    assert {"forecast.nrrd", "change.nrrd", "panel.png", "report.json"} <= {path.name for path in out.iterdir()}
+    assert "60 day after the last scan" in result.stdout
+    assert "research use only" in result.stdout
+    assert report_of(out)["target"]["date"] == "2020-06-29"
+
+
+def test_the_truth_is_measured_against_forecast_and_lci(
+    written_patient: list[str], head: Callable[[float], sitk.Image], tmp_path: Path
+) -> None:
+    truth = write(head(11), tmp_path / "truth.nrrd")
+    out = tmp_path / "out"
+    words = ("--target", "2020-06-29", "--compare", truth, "--out", out)
+    result = done("forecast", *scans(written_patient), *words, *QUICK)
+    metrics = report_of(out)["metrics"]
+    assert metrics["truth"]["path"] == str(truth)
+    assert f"{metrics['skill']:+.3f}" in result.stdout
+    assert f"{metrics['lci']['nrmse']:.4f}" in result.stdout
+
+
+def test_a_folder_stands_for_its_scans(head: Callable[[float], sitk.Image], tmp_path: Path) -> None:
+    folder = tmp_path / "patient"
+    folder.mkdir()
+    for day in ("2020-01-01", "2020-03-01"):
+        write(head(6), folder / f"{day}_T1.nrrd")
+    done("forecast", folder, "--target", "2020-06-01", "--out", tmp_path / "out", "--method", "lci", "--align", "off")
+    assert [scan["date"] for scan in report_of(tmp_path / "out")["scans"]] == ["2020-01-01", "2020-03-01"]
+
+
+def test_a_4d_file_stands_for_its_frames(head: Callable[[float], sitk.Image], tmp_path: Path) -> None:
+    cine = write(sitk.JoinSeries([head(5), head(6), head(7)]), tmp_path / "cine.nii.gz")
+    times = ("--unit", "ms", "--frame-times", "0,50,100", "--target", "150")
+    done("forecast", cine, *times, "--out", tmp_path / "out", *QUICK)
+    assert [scan["time"] for scan in report_of(tmp_path / "out")["scans"]] == [0, 50, 100]
+
+
+def test_numbers_are_times_with_a_unit(written_patient: list[str], tmp_path: Path) -> None:
+    paths = [scan.split("=")[1] for scan in written_patient]
+    timed = scans([f"{week}={path}" for week, path in zip((20, 25, 30), paths)])
+    done("forecast", *timed, "--unit", "week", "--target", "32", "--out", tmp_path / "out", *QUICK)
+    assert report_of(tmp_path / "out")["target"] == {"date": None, "time": 32.0, "horizon": 2.0, "unit": "week"}
+
+
+def test_a_bundle_forecasts_with_the_settings_typed(
+    written_patient: list[str], tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    words = ("--bundle", tiny_bundle.path, "--solver", "heun", "--steps", "3", "--target", "2020-06-29")
+    done("forecast", *scans(written_patient), *words, "--out", tmp_path / "out")
+    report = report_of(tmp_path / "out")
+    assert report["nfe"] == 6
+    assert report["bundle"]["weights_sha256"] == tiny_bundle.weights_sha256
+
+
+def test_methods_and_bundles_are_listed(tiny_bundle: Bundle) -> None:
+    assert {"cronos-continuous", "cronos-discrete", "lci", "linear"} <= set(done("methods").stdout.split())
+    listed = done("bundles", tiny_bundle.path.parent).stdout
+    assert "tiny" in listed
+    assert "0.200 (0.100 to 0.300)" in listed
+
+
+def test_a_broken_bundle_is_a_warning_in_the_list(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    shutil.copytree(tiny_bundle.path, tmp_path / "whole")
+    shutil.copytree(tiny_bundle.path, tmp_path / "broken")
+    (tmp_path / "broken" / "bundle.json").write_text("{")
+    result = done("bundles", tmp_path)
+    assert "tiny" in result.stdout
+    assert "is not valid JSON" in result.stderr
+
+
+def test_the_sample_patient_is_compared_with_its_true_scan(
+    monkeypatch: pytest.MonkeyPatch, head: Callable[[float], sitk.Image], tmp_path: Path
+) -> None:
+    sample = tmp_path / "sample"
+    (sample / "truth").mkdir(parents=True)
+    for day, radius in (("2020-01-01", 5), ("2020-03-01", 7)):
+        write(head(radius), sample / f"{day}_T1Gd.nrrd")
+        write(sitk.Cast(head(radius) > 120, sitk.sitkUInt8), sample / "truth" / f"{day}_labels.nrrd")
+    write(head(9), sample / "truth" / "2020-05-01_T1Gd.nrrd")
+    monkeypatch.setattr("CRONOSLib.resources.sample_folder", lambda: sample)
+    done("forecast", "--sample", "--out", tmp_path / "out", *QUICK)
+    report = report_of(tmp_path / "out")
+    assert report["target"]["date"] == "2020-05-01"
+    assert report["metrics"]["truth"]["name"] == "2020-05-01_T1Gd.nrrd"
+
+
+# --- what users can mend ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Callable[..., str]:
+    """A mistaken forecast: its sentence, after making sure that it wrote nothing."""
+
+    def run(*arguments: object) -> str:
+        out = tmp_path / "results" / "out"
+        sentence = mistake("forecast", *arguments, "--out", out)
+        assert not out.parent.exists()
+        return sentence
+
+    return run
+
+
+Refused = Callable[..., str]
+
+
+def test_no_scan_and_no_target_are_asked_for(refused: Refused, written_patient: list[str]) -> None:
+    assert "There is no scan" in refused("--target", "2020-06-29")
+    assert "Nothing says when" in refused(*scans(written_patient), *QUICK)
+    assert "Nothing says where" in mistake("forecast", *scans(written_patient), "--target", "2020-06-29")
+
+
+def test_times_that_make_no_series_are_refused(refused: Refused, written_patient: list[str]) -> None:
+    path = written_patient[0].split("=")[1]
+    twice = scans([written_patient[0], f"2020-01-01={path}"])
+    assert "same" in refused(*twice, "--target", "2020-06-29", *QUICK)
+    assert "before the first scan" in refused(*scans(written_patient), "--target", "2019-01-01", *QUICK)
+    assert "two dates" in refused("--scan", f"03/04/2020={path}", "--target", "2020-06-29", *QUICK)
+    assert "03/04/2020" in refused(*scans(written_patient), "--target", "03/04/2020", *QUICK)
+    assert "without a unit" in refused("--scan", f"12={path}", "--target", "2020-06-29", *QUICK)
+    assert "date" in refused("--scan", path, "--target", "2020-06-29", *QUICK)
+    assert "list of times" in refused(path, "--frame-times", "0;1", "--target", "3", *QUICK)
+
+
+def test_scans_of_different_patients_are_a_warning(head: Callable[[float], sitk.Image], tmp_path: Path) -> None:
+    paths = []
+    for patient in ("sub-01", "sub-02"):
+        (tmp_path / patient).mkdir()
+        paths.append(write(head(6), tmp_path / patient / f"scan_{'T1w' if patient == 'sub-01' else 'T2w'}.nrrd"))
+    typed = scans([f"2020-01-01={paths[0]}", f"2020-03-01={paths[1]}"])
+    result = done("forecast", *typed, "--target", "2020-06-29", "--out", tmp_path / "out", *QUICK)
+    for what in ("patients", "modalities"):
+        assert f"different {what}" in result.stderr
+        assert any(f"different {what}" in warning for warning in report_of(tmp_path / "out")["warnings"])
+
+
+def test_scans_that_do_not_overlap_are_refused(
+    refused: Refused, written_patient: list[str], head: Callable[[float], sitk.Image], tmp_path: Path
+) -> None:
+    away = head(6)
+    away.SetOrigin((9000.0, 0.0, 0.0))
+    typed = scans([f"2019-06-01={write(away, tmp_path / 'away.nrrd')}", *written_patient])
+    assert "overlap" in refused(*typed, "--target", "2020-06-29", *QUICK)
+    truth = ("--compare", tmp_path / "away.nrrd")
+    assert "overlap" in refused(*scans(written_patient), "--target", "2020-06-29", *truth, *QUICK)
+
+
+def header_of_600_cubed(path: Path) -> Path:
+    path.write_text("NRRD0004\ntype: short\ndimension: 3\nsizes: 600 600 600\nencoding: raw\nendian: little\n\n")
+    return path
+
+
+def truncated(path: Path) -> Path:
+    write(sitk.GetImageFromArray(np.random.default_rng(0).random((20, 20, 20))), path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def array_image(array: np.ndarray, vector: bool = False) -> sitk.Image:
+    return sitk.GetImageFromArray(array, isVector=vector)
+
+
+NOISE = np.random.default_rng(1).random((12, 12, 12)).astype(np.float32)
+BAD_IMAGES: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "2D": (lambda path: write(array_image(NOISE[0]), path), "2D"),
+    "RGB": (lambda path: write(array_image(np.stack([NOISE] * 3, -1), vector=True), path), "values per voxel"),
+    "label map": (lambda path: write(array_image((NOISE > 0.5).astype(np.uint8)), path), "label map"),
+    "all zero": (lambda path: write(array_image(0 * NOISE), path), "Every voxel"),
+    "NaN": (lambda path: write(array_image(np.where(NOISE > 0.9, np.nan, NOISE)), path), "NaN or infinite"),
+    "infinite": (lambda path: write(array_image(np.where(NOISE > 0.9, np.inf, NOISE)), path), "NaN or infinite"),
+    "one slice": (lambda path: write(array_image(NOISE[:1]), path), "one slice"),
+    "600 cubed": (header_of_600_cubed, "600"),
+    "truncated": (truncated, "damaged or cut off"),
+    "no image": (lambda path: [path.write_text("hello"), path][1], "not an image|damaged"),
+    "missing": (lambda path: path, "does not exist"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_IMAGES)
+@pytest.mark.parametrize("role", ["scan", "truth"])
+def test_an_image_that_cannot_be_forecast_is_refused(
+    refused: Refused, written_patient: list[str], tmp_path: Path, kind: str, role: str
+) -> None:
+    import re
+
+    make, complaint = BAD_IMAGES[kind]
+    path = make(tmp_path / "bad.nrrd")
+    extra = ("--scan", f"2020-05-15={path}") if role == "scan" else ("--compare", path)
+    sentence = refused(*scans(written_patient), *extra, "--target", "2020-06-29", *QUICK)
+    assert re.search(complaint, sentence), sentence
+    assert "bad.nrrd" in sentence
+
+
+def damaged(bundle: Bundle, folder: Path, **values: object) -> Path:
+    copy = Path(shutil.copytree(bundle.path, folder))
+    description = json.loads((copy / "bundle.json").read_text())
+    (copy / "bundle.json").write_text(json.dumps({**description, **values}))
+    return copy
+
+
+def test_bundles_that_cannot_be_trusted_are_refused(
+    refused: Refused, written_patient: list[str], tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    words = (*scans(written_patient), "--target", "2020-06-29", "--bundle")
+    assert "SHA-256" in refused(*words, damaged(tiny_bundle, tmp_path / "a", weights_sha256="0" * 64))
+    assert "schema 99" in refused(*words, damaged(tiny_bundle, tmp_path / "b", schema=99))
+    assert "no bundle 'nowhere'" in refused(*words, "nowhere")
+    unknown = damaged(tiny_bundle, tmp_path / "c", method="oracle")
+    assert "no method 'oracle'" in refused(*words, unknown)
+
+
+def test_methods_that_do_not_suit_are_refused(
+    refused: Refused, written_patient: list[str], tiny_bundle: Bundle
+) -> None:
+    words = (*scans(written_patient), "--target", "2020-06-29")
+    assert "no method 'magic'" in refused(*words, "--method", "magic")
+    assert "needs 2 scans" in refused("--scan", written_patient[0], "--target", "2020-06-29", "--method", "linear")
+    assert "was asked for" in refused(*words, "--method", "linear", "--bundle", tiny_bundle.path)
+    assert "no solver" in refused(*words, "--bundle", tiny_bundle.path, "--solver", "magic")
+    assert "no device" in refused(*words, *QUICK[:-1], "abacus")
+    timed = scans([f"{40 * index}={scan.split('=')[1]}" for index, scan in enumerate(written_patient)])
+    beating = (*timed, "--unit", "ms", "--target", "160", "--bundle", tiny_bundle.path)
+    assert "--rescale-time" in refused(*beating)
+
+
+def test_without_torch_one_sentence_says_so(
+    refused: Refused, written_patient: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert "'torch', which is not installed" in refused(*scans(written_patient), "--target", "2020-06-29", *QUICK)
+
+
+def test_results_are_not_written_over_what_is_there(written_patient: list[str], tmp_path: Path) -> None:
+    words = ("forecast", *scans(written_patient), "--target", "2020-06-29", *QUICK, "--out")
+    done(*words, tmp_path / "out")
+    before = (tmp_path / "out" / "report.json").read_text()
+    assert "--force" in mistake(*words, tmp_path / "out")
+    assert (tmp_path / "out" / "report.json").read_text() == before
+    done(*words, tmp_path / "out", "--force")
+    assert (tmp_path / "out" / "report.json").read_text() != before
+    assert "holds other files" in mistake(*words, tmp_path / "patient", "--force")
+
+
+@pytest.mark.parametrize("out", ["file/out", "file"])
+def test_a_place_that_cannot_be_written_is_refused(written_patient: list[str], tmp_path: Path, out: str) -> None:
+    (tmp_path / "file").write_text("")
+    words = ("--target", "2020-06-29", *QUICK, "--out", tmp_path / out)
+    assert "Choose" in mistake("forecast", *scans(written_patient), *words)
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_a_cohort_that_is_none_is_refused(tmp_path: Path) -> None:
+    assert "cohort" in mistake("train", "--cohort", tmp_path, "--out", tmp_path / "run")
+    assert "cohort" in mistake("evaluate", "--cohort", tmp_path, "--method", "linear")
+    assert "cannot be written" in mistake("evaluate", "--cohort", tmp_path, "--out", tmp_path / "no" / "results.csv")
+    settings = tmp_path / "settings.json"
+    settings.write_text("{")
+    assert "JSON" in mistake("train", "--cohort", tmp_path, "--out", tmp_path / "run", "--settings", settings)
+    settings.write_text('{"stepps": 3}')
+    assert "stepps" in mistake("train", "--cohort", tmp_path, "--out", tmp_path / "run", "--settings", settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_ends_with_130_and_leaves_nothing(
+    written_patient: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(forecast: Forecast, path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("CRONOSLib.commands.forecast._scene_writer", lambda: interrupted)
+    words = ("--target", "2020-06-29", "--out", tmp_path / "results" / "out", *QUICK)
+    result = cronos("forecast", *scans(written_patient), *words)
+    assert result.exit_code == 130
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+def test_a_real_ctrl_c_shows_no_traceback(written_patient: list[str], tmp_path: Path) -> None:
+    slow = "import time; from CRONOSLib.outputs import folder\n"
+    slow += "folder.write_panel = lambda *given: (print('busy', flush=True), time.sleep(60))"
+    words = ["forecast", *scans(written_patient), "--target", "2020-06-29", "--out", str(tmp_path / "out"), *QUICK]
+    code = f"{slow}\nimport sys; sys.argv = ['cronos', *{words!r}]; from CRONOSLib.cli import main; main()"
+    pipe = subprocess.PIPE
+    running = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT / "CRONOSPredict", stdout=pipe, stderr=pipe, text=True
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline() == "busy\n"
+    time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert stderr.strip() == "Stopped. Nothing half-written was left behind."
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]
+
+
+def test_a_mistake_on_the_real_command_line_is_one_line_and_code_2(tmp_path: Path) -> None:
+    words = ["forecast", "--scan", "2020-01-01=nowhere.nrrd", "--target", "2020-06-29", "--method", "lci"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "CRONOSLib.cli", *words, "--out", str(tmp_path / "out")],
+        cwd=ROOT / "CRONOSPredict",
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert "does not exist" in ended.stderr
