@@ -29,7 +29,7 @@ class TrainSettings:
     precision:       of Lightning, such as "bf16-mixed" or "32-true"
     """
 
-    steps: int = 2000
+    steps: int = 2500
     preset: str = "default"
     method_settings: dict[str, Any] = field(default_factory=dict)
     preprocessing: Preprocessing = field(default_factory=lambda: Preprocessing(GridSpec(spacing_mm=2.0)))
@@ -38,11 +38,11 @@ class TrainSettings:
     max_context: int = 6
     interpolation: float = 0.1
     batch_size: int = 1
-    learning_rate: float = 5e-4
+    learning_rate: float = 8e-4
     weight_decay: float = 0.01
     warmup: float = 0.05
     clip: float = 1.0
-    validate_every: int = 250
+    validate_every: int = 500
     every_draw: bool = True
     precision: str = "bf16-mixed"
     seed: int = 0
