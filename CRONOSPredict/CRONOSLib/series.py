@@ -137,6 +137,20 @@ class LongitudinalSeries:
         """Acquisition times in `unit`, ascending."""
         return tuple(scan.time for scan in self.scans)
 
+    def held_out(self, time: float) -> tuple[LongitudinalSeries, Scan]:
+        """The scans before a time, and the scan taken at that time: what a forecast is tested with.
+
+        Raises SeriesError when no scan was taken at that time, or none before it.
+        """
+        truth = next((scan for scan in self.scans if math.isclose(scan.time, time, abs_tol=1e-6)), None)
+        if truth is None:
+            known = ", ".join(self._label(scan) for scan in self.scans)
+            raise SeriesError(f"No scan was taken at {self.describe_time(time)}. Choose one of {known}.")
+        earlier = tuple(scan for scan in self.scans if scan.time < truth.time)
+        if not earlier:
+            raise SeriesError(f"There is no scan before {self._label(truth)}. Choose a later one as the target.")
+        return LongitudinalSeries(earlier, self.unit, self.epoch), truth
+
     def time_at(self, date: datetime) -> float:
         """Time of a date, in the unit of the series. Raises SeriesError when the series has no dates."""
         if self.epoch is None:
