@@ -175,7 +175,7 @@ def forecast(
 def _doubts(bundle: Bundle | None) -> tuple[str, ...]:
     if bundle is None or (bundle.skill is not None and bundle.skill.mean > 0):
         return ()
-    worth = "was not measured" if bundle.skill is None else f"is {bundle.skill.mean:.2f}, no better than copying"
+    worth = "was not measured" if bundle.skill is None else f"is {bundle.skill.mean:.3f}, no better than copying"
     return (f"The skill of bundle '{bundle.name}' {worth}. Compare the forecast with the last scan.",)
 
 

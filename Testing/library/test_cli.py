@@ -17,6 +17,7 @@ import pytest
 import SimpleITK as sitk
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.cli import app
+from CRONOSLib.cohorts.manifest import Patient, Visit, write_cohort
 from CRONOSLib.forecast import Forecast
 from typer.testing import CliRunner, Result
 
@@ -123,6 +124,19 @@ def test_a_bundle_forecasts_with_the_settings_typed(
     assert report["bundle"]["weights_sha256"] == tiny_bundle.weights_sha256
 
 
+def test_the_alignment_looks_at_the_mask_only(
+    written_patient: list[str], head: Callable[[float], sitk.Image], tmp_path: Path
+) -> None:
+    masks = {"head": head(9) > 50, "nothing": head(9) > 1000}
+    for name, mask in masks.items():
+        write(sitk.Cast(mask, sitk.sitkUInt8), tmp_path / f"{name}.nrrd")
+    words = ("--target", "2020-06-29", "--out", tmp_path / "out", "--method", "linear", "--mask")
+    done("forecast", *scans(written_patient[1:]), *words, tmp_path / "head.nrrd")
+    assert report_of(tmp_path / "out")["scans"][0]["alignment"]["kind"] == "rigid"
+    typed = ("forecast", *scans(written_patient[1:]), "--force", *words)
+    assert "The mask covers nothing" in mistake(*typed, tmp_path / "nothing.nrrd")
+
+
 def test_methods_and_bundles_are_listed(tiny_bundle: Bundle) -> None:
     assert {"cronos-continuous", "cronos-discrete", "lci", "linear"} <= set(done("methods").stdout.split())
     listed = done("bundles", tiny_bundle.path.parent).stdout
@@ -153,6 +167,35 @@ def test_the_sample_patient_is_compared_with_its_true_scan(
     report = report_of(tmp_path / "out")
     assert report["target"]["date"] == "2020-05-01"
     assert report["metrics"]["truth"]["name"] == "2020-05-01_T1Gd.nrrd"
+
+
+def test_a_cohort_becomes_a_bundle_that_is_measured_and_forecasts(
+    head: Callable[[float], sitk.Image], written_patient: list[str], tmp_path: Path
+) -> None:
+    cohort = tmp_path / "cohort"
+    cohort.mkdir()
+    patients = []
+    for subject, split in enumerate(("train", "validation", "test")):
+        names = [Path(f"{subject}-{day}.nrrd") for day in (0, 60, 120)]
+        for index, name in enumerate(names):
+            write(head(5 + 2 * index + subject), cohort / name)
+        visits = tuple(Visit(float(day), name) for day, name in zip((0, 60, 120), names))
+        patients.append(Patient(f"sub-{subject}", split, visits))
+    write_cohort(cohort, patients, name="heads")
+    settings = tmp_path / "settings.json"
+    network = {"unet": {"width": 4, "multipliers": [1, 2], "embedding": 16, "groups": 2}}
+    grid = {"grid": {"spacing_mm": 6.0}, "alignment": "off"}
+    settings.write_text(json.dumps({"method_settings": {"network": network}, "preprocessing": grid}))
+    run = tmp_path / "run"
+    trained = done("train", "--cohort", cohort, "--steps", "2", "--settings", settings, "--out", run)
+    assert "test, where it changed most" in trained.stdout
+    table = tmp_path / "results.csv"
+    measured = done("evaluate", "--cohort", cohort, "--bundle", run / "bundle", "--out", table)
+    assert {"cronos-continuous", "linear", "ridge"} <= set(measured.stdout.split())
+    assert len(table.read_text().splitlines()) == 1 + 3  # of each number of contexts, the next visit and the last
+    words = ("--bundle", run / "bundle", "--target", "2020-06-29", "--out", tmp_path / "out")
+    done("forecast", *scans(written_patient), *words)
+    assert "cronos train --cohort cohort" in (run / "bundle" / "README.md").read_text()
 
 
 # --- what users can mend ------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def forecast(
     from CRONOSLib.evaluation.comparison import compare as compare_with
     from CRONOSLib.forecast import ForecastOptions
     from CRONOSLib.forecast import forecast as make_forecast
-    from CRONOSLib.imaging.volumes import read_frames
+    from CRONOSLib.imaging.files import load, open_image
     from CRONOSLib.outputs.folder import check_folder, write_results
 
     _silence_itk()
@@ -103,7 +103,7 @@ def forecast(
             bundle=trained,
             method=method,
             options=options,
-            mask=read_frames(mask)[0] if mask else None,
+            mask=load(open_image(mask)) if mask else None,
             on_progress=tell,
         )
         tell("Comparing and writing", 1.0)

@@ -93,8 +93,8 @@ def _optimise(
     """Path of the best checkpoint."""
     folder = out / "checkpoints"
     keep = ModelCheckpoint(
-        folder, "best", MONITOR, mode="max", save_last=True, every_n_train_steps=settings.validate_every,
-        enable_version_counter=False,
+        folder, "best", MONITOR, mode="max", save_last=True, enable_version_counter=False,
+        every_n_train_steps=min(settings.validate_every, settings.steps),  # a run shorter than that keeps its end
     )  # fmt: skip
     trainer = lightning.Trainer(
         default_root_dir=out,
