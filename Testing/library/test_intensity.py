@@ -27,11 +27,23 @@ def test_the_way_back_undoes_the_way_there(offset: float, scale: float) -> None:
     assert np.allclose(mapping.invert_change(np.full(array.shape, 0.25)), change, rtol=1e-2, atol=1e-3)
 
 
-def test_air_becomes_zero_and_bright_tissue_one() -> None:
+@pytest.mark.parametrize(("percentile", "value"), [(90.0, 0.7), (99.5, 1.0)])
+def test_air_becomes_zero_and_bright_tissue_the_value_asked_for(percentile: float, value: float) -> None:
     array = scan(gain=7.0, base=-1000.0)
-    normal = scales_of([array], IntensitySpec())[0].apply(array)
+    spec = IntensitySpec(high_percentile=percentile, high_value=value)
+    normal = scales_of([array], spec)[0].apply(array)
     assert abs(np.median(normal[0])) < 0.05
-    assert np.percentile(normal[3:9, 4:12, 4:12], 99.5) == pytest.approx(1.0, abs=1e-3)
+    assert np.percentile(normal[3:9, 4:12, 4:12], percentile) == pytest.approx(value, abs=1e-3)
+
+
+def test_a_growing_bright_lesion_leaves_the_scale_of_healthy_tissue() -> None:
+    grown = scan()
+    grown[3:5, 4:7, 4:6] = 200.0  # 3 % of the tissue
+    before, after = (scale.scale for scale in scales_of([scan(), grown], IntensitySpec()))
+    assert after == pytest.approx(before, rel=0.03)
+    published = IntensitySpec(high_percentile=99.5, high_value=1.0)
+    before, after = (scale.scale for scale in scales_of([scan(), grown], published))
+    assert after > 1.5 * before
 
 
 def test_each_removes_a_change_of_gain_and_shared_keeps_it() -> None:
@@ -55,7 +67,9 @@ def test_a_constant_scan_becomes_zero(value: float) -> None:
     assert not scales_of([array], IntensitySpec())[0].apply(array).any()
 
 
-@pytest.mark.parametrize("wrong", [{"low_percentile": 99.9}, {"high_percentile": 101.0}, {"scope": "all"}])
+@pytest.mark.parametrize(
+    "wrong", [{"low_percentile": 99.9}, {"high_percentile": 101.0}, {"high_value": 0.0}, {"scope": "all"}]
+)
 def test_impossible_scales_are_refused(wrong: dict) -> None:
     with pytest.raises(BundleError):
         IntensitySpec(**wrong)

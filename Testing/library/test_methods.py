@@ -202,3 +202,13 @@ def test_an_impossible_method_is_one_sentence(name, settings, preset, sentence):
 
 def test_only_trained_methods_need_a_bundle():
     assert {name for name in method_names() if method_entry(name).needs_bundle} == set(LEARNED)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_air_far_from_the_body_stays_still(name):
+    batch = series(size=16)
+    images = torch.zeros_like(batch.images)
+    images[..., :8] = batch.images[..., :8]
+    change = forecast(stirred(name), replace(batch, images=images)) - images[:, -1]
+    assert change[..., :8].abs().max() > 1e-3
+    assert change[..., 12:].abs().max() == 0

@@ -85,7 +85,7 @@ def test_a_held_out_scan_leaves_only_the_scans_before_it():
     assert context.times == (0,)
     assert context.epoch == series.epoch
     assert truth.time == 10
-    with pytest.raises(SeriesError, match="No scan was taken at 2020-01-06. Choose one of 2020-01-01, 2020-01-11"):
+    with pytest.raises(SeriesError, match=r"No scan was taken at 2020-01-06\. Choose one of 2020-01-01, 2020-01-11"):
         series.held_out(5)
     with pytest.raises(SeriesError, match="no scan before 2020-01-01"):
         series.held_out(0)

@@ -14,10 +14,13 @@ from CRONOSLib.errors import BundleError
 
 @dataclass(frozen=True)
 class IntensitySpec:
-    """Which intensities become 0 and 1.
+    """Which intensities become 0 and `high_value`.
 
     low_percentile:  of all voxels of a scan; becomes 0 (air, in most scans)
-    high_percentile: of the foreground (above Otsu's threshold); becomes 1
+    high_percentile: of the foreground (above Otsu's threshold); becomes `high_value`. The published 99.5 (with 1.0)
+                     follows the bright ring of a growing tumour, which then darkens the rest of the brain from visit
+                     to visit; 90 stays with healthy tissue.
+    high_value:      leaves room above for what is brighter, since metrics clip at 1
     scope:           "each" scales every context scan by its own statistics, for intensities without unit (MR);
                      "shared" takes one scale for all of them, where intensities mean something (CT, perfusion, cine)
 
@@ -26,7 +29,8 @@ class IntensitySpec:
     """
 
     low_percentile: float = 1.0
-    high_percentile: float = 99.5
+    high_percentile: float = 90.0
+    high_value: float = 0.7
     scope: Literal["each", "shared"] = "each"
 
     def __post_init__(self) -> None:
@@ -34,6 +38,10 @@ class IntensitySpec:
             raise BundleError(
                 f"The intensity percentiles {self.low_percentile:g} and {self.high_percentile:g} are not in order "
                 "within 0 to 100. Correct the preprocessing settings."
+            )
+        if self.high_value <= 0:
+            raise BundleError(
+                f"The high intensity percentile cannot become {self.high_value:g}. Give a number above 0, such as 0.7."
             )
         if self.scope not in ("each", "shared"):
             raise BundleError(f"The intensity scope '{self.scope}' is unknown. Use 'each' or 'shared'.")
@@ -93,4 +101,4 @@ def _scale_of(array: np.ndarray, spec: IntensitySpec) -> IntensityScale:
     low = float(np.percentile(array, spec.low_percentile))
     foreground = array[array > foreground_threshold(array)]
     high = float(np.percentile(foreground, spec.high_percentile)) if foreground.size else low
-    return IntensityScale(low, high - low if high > low else 1.0)
+    return IntensityScale(low, (high - low) / spec.high_value if high > low else 1.0)

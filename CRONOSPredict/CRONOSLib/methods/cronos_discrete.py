@@ -105,6 +105,7 @@ def paper() -> DiscreteSettings:
             clean_context=False,
             from_last=False,
             gate_horizon=0.0,
+            background=0.0,
             time=TimeSettings(TimeCode.FLOW_STEP, frequencies=(0.5, 1.0, 2.0, 4.0)),
             unet=UNetSettings(multipliers=(1, 1, 2, 4), attention=True),
         ),

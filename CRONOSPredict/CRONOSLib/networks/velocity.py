@@ -41,6 +41,8 @@ class VelocitySettings:
                    forecasts the last scan from every member
     gate_horizon:  |t* − t_last| at which the change has reached 76 % of its strength, so that t* = t_last gives
                    I_last exactly; 0 switches the gate off
+    background:    normalised intensity below which all scans count as air; no change is forecast in air, but for
+                   about two voxels around what is not. 0: everywhere
     """
 
     channels: int = 1
@@ -50,6 +52,7 @@ class VelocitySettings:
     clean_context: bool = True
     from_last: bool = True
     gate_horizon: float = 0.05
+    background: float = 0.05
     time: TimeSettings = field(default_factory=TimeSettings)
     unet: UNetSettings = field(default_factory=UNetSettings)
 
@@ -86,6 +89,8 @@ class VelocityNetwork(nn.Module):
         change = change[..., : state.shape[-3], : state.shape[-2], : state.shape[-1]].float()
         if self.settings.gate_horizon:
             change = change * _gate(context.horizon, self.settings.gate_horizon)
+        if self.settings.background:
+            change = change * _body(context, self.settings.background)
         if self.settings.from_last:
             change = change + (context.last_image.unsqueeze(1) - context.images)
         return change
@@ -120,6 +125,15 @@ class VelocityNetwork(nn.Module):
 
 def _gate(horizon: Tensor, scale: float) -> Tensor:
     return torch.tanh(horizon.abs() / scale)[:, None, None, None, None, None]
+
+
+def _body(context: SeriesBatch, background: float) -> Tensor:
+    """(B, 1, 1, D, H, W) 1 within about two voxels of anything brighter than the background in any scan, else 0."""
+    brightest = torch.where(context.mask[:, :, None, None, None, None], context.images, -torch.inf).amax(dim=(1, 2))
+    bright = (brightest > background).float().unsqueeze(1)
+    coarse = functional.max_pool3d(bright, 2, ceil_mode=True)
+    near = functional.max_pool3d(coarse, 3, stride=1, padding=1)
+    return functional.interpolate(near, size=bright.shape[2:], mode="nearest").unsqueeze(1)
 
 
 def _padding(size: torch.Size, multiple: int) -> list[int]:

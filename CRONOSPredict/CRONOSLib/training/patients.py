@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -91,7 +91,7 @@ def _write(patient: Patient, folder: Path, preprocessing: Preprocessing, unit: T
     scans = tuple(
         Scan(read_volume(visit.path), visit.time, visit.path.name, TimeSource.MANIFEST) for visit in patient.visits
     )
-    each = Preprocessing(preprocessing.grid, _each(preprocessing.intensity), preprocessing.alignment)
+    each = replace(preprocessing, intensity=replace(preprocessing.intensity, scope="each"))
     series = prepare(LongitudinalSeries(scans, unit), each)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent) as beside:
@@ -103,10 +103,6 @@ def _write(patient: Patient, folder: Path, preprocessing: Preprocessing, unit: T
         for name in ("visits.npy", "visits.json"):
             os.replace(Path(beside) / name, whole / name)
         os.replace(whole, folder)
-
-
-def _each(spec: IntensitySpec) -> IntensitySpec:
-    return IntensitySpec(spec.low_percentile, spec.high_percentile, "each")
 
 
 def _fingerprint(preprocessing: Preprocessing) -> str:
