@@ -14,7 +14,7 @@ from CRONOSLib.commands.console import table
 from CRONOSLib.evaluation.comparison import Comparison
 from CRONOSLib.evaluation.metrics import Metrics
 from CRONOSLib.forecast import Forecast
-from CRONOSLib.outputs.report import RESEARCH_ONLY
+from CRONOSLib.report import RESEARCH_ONLY
 from CRONOSLib.series import LongitudinalSeries
 
 _MANY = 6  # times that fit on one line

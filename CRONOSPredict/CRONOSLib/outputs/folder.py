@@ -10,7 +10,7 @@ from CRONOSLib.evaluation.comparison import Comparison
 from CRONOSLib.forecast import Forecast
 from CRONOSLib.imaging.volumes import write_volume
 from CRONOSLib.outputs.panel import write_panel
-from CRONOSLib.outputs.report import report
+from CRONOSLib.report import report
 from CRONOSLib.whole_folder import check_writable, whole_folder
 
 REPORT = "report.json"

@@ -11,9 +11,9 @@ import SimpleITK as sitk
 
 from CRONOSLib.evaluation.comparison import Comparison
 from CRONOSLib.forecast import Forecast
-from CRONOSLib.outputs.report import RESEARCH_ONLY
 from CRONOSLib.outputs.slices import View, most_interesting
 from CRONOSLib.packages import require
+from CRONOSLib.report import RESEARCH_ONLY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -20,11 +20,23 @@ from CRONOSLib.imaging.registration import AlignmentReport
 from CRONOSLib.series import LongitudinalSeries, Scan
 
 RESEARCH_ONLY = "For research use only. Not for diagnosis or treatment decisions."
+Digest = Callable[[Scan], Mapping[str, str]]
 _PACKAGES = ("torch", "torchdiffeq", "SimpleITK", "numpy", "monai")
 
 
-def report(forecast: Forecast, comparison: Comparison | None = None, warnings: Iterable[str] = ()) -> dict[str, Any]:
-    """Plain values of report.json; `warnings` come after the forecast's own."""
+def report(
+    forecast: Forecast,
+    comparison: Comparison | None = None,
+    warnings: Iterable[str] = (),
+    *,
+    digest: Digest | None = None,
+) -> dict[str, Any]:
+    """Plain values of report.json.
+
+    warnings: come after the forecast's own
+    digest:   stands in for `scan_digest` where the same scans are reported many times
+    """
+    digest = digest or scan_digest
     series = forecast.series
     return {
         "use": RESEARCH_ONLY,
@@ -36,7 +48,7 @@ def report(forecast: Forecast, comparison: Comparison | None = None, warnings: I
             "horizon": series.horizon(forecast.target_time),
             "unit": series.unit.value,
         },
-        "scans": [_scan(series, scan, alignment) for scan, alignment in zip(series, forecast.alignments)],
+        "scans": [_scan(series, scan, digest(scan), alignment) for scan, alignment in zip(series, forecast.alignments)],
         "preprocessing": forecast.preprocessing.to_json(),
         "nfe": forecast.nfe,
         "seconds": round(forecast.seconds, 3),
@@ -51,6 +63,18 @@ def report(forecast: Forecast, comparison: Comparison | None = None, warnings: I
     }
 
 
+def scan_digest(scan: Scan) -> dict[str, str]:
+    """SHA-256 of the scan's file; of its voxels (float32, x fastest) when it is a folder or never was a file."""
+    digest = hashlib.sha256()
+    if scan.path is not None and scan.path.is_file():
+        with scan.path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        return {"sha256": digest.hexdigest(), "sha256_of": "file"}
+    digest.update(sitk.GetArrayFromImage(sitk.Cast(scan.image, sitk.sitkFloat32)).tobytes())
+    return {"sha256": digest.hexdigest(), "sha256_of": "voxels"}
+
+
 def _bundle(bundle: Bundle | None) -> dict[str, Any] | None:
     if bundle is None:
         return None
@@ -63,11 +87,13 @@ def _bundle(bundle: Bundle | None) -> dict[str, Any] | None:
     }
 
 
-def _scan(series: LongitudinalSeries, scan: Scan, alignment: AlignmentReport | None) -> dict[str, Any]:
+def _scan(
+    series: LongitudinalSeries, scan: Scan, digest: Mapping[str, str], alignment: AlignmentReport | None
+) -> dict[str, Any]:
     return {
         "name": scan.name,
         "path": str(scan.path) if scan.path else None,
-        **_hash(scan),
+        **digest,
         "date": series.describe_time(scan.time) if scan.date else None,
         "time": scan.time,
         "unit": series.unit.value,
@@ -82,20 +108,8 @@ def _metrics(series: LongitudinalSeries, comparison: Comparison | None) -> dict[
     if comparison is None:
         return None
     scan = comparison.true_scan
-    truth = {"name": scan.name, "path": str(scan.path) if scan.path else None, **_hash(scan)}
+    truth = {"name": scan.name, "path": str(scan.path) if scan.path else None, **scan_digest(scan)}
     return {**comparison.to_json(), "truth": truth}
-
-
-def _hash(scan: Scan) -> dict[str, str]:
-    """SHA-256 of the scan's file; of its voxels (float32, x fastest) when it is a folder or never was a file."""
-    digest = hashlib.sha256()
-    if scan.path is not None and scan.path.is_file():
-        with scan.path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        return {"sha256": digest.hexdigest(), "sha256_of": "file"}
-    digest.update(sitk.GetArrayFromImage(sitk.Cast(scan.image, sitk.sitkFloat32)).tobytes())
-    return {"sha256": digest.hexdigest(), "sha256_of": "voxels"}
 
 
 def _versions() -> dict[str, str]:
