@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from CRONOSLib.errors import MethodError
+from CRONOSLib.errors import MethodError, OutOfMemoryError
 
 if TYPE_CHECKING:
     import torch
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
+
+_NO_MEMORY = ("DefaultCPUAllocator", "Failed to allocate memory")
+"""Marks of torch and of ITK."""
+_NO_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+"""Marks of torch, of the driver, and of cuBLAS and cuDNN."""
 
 
 @dataclass
@@ -90,15 +95,23 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def explained_memory() -> Iterator[None]:
-    """Turns running out of GPU memory into a MethodError that says what to do."""
-    import torch
-
+    """Turns running out of memory, of a GPU or of the computer, into an OutOfMemoryError that says what to do."""
     try:
         yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise MethodError(
-            "The forecast does not fit into the memory of the GPU. Choose the device cpu, or give fewer scans."
-        ) from error
+    except (RuntimeError, MemoryError) as error:  # torch has no common class for it
+        place = _exhausted(error)
+        if place is None:
+            raise
+        raise OutOfMemoryError(f"The forecast does not fit into the memory of the {place}.") from error
+
+
+def _exhausted(error: Exception) -> str | None:
+    """What ran out of memory and what to do about it, or None when the error is another one."""
+    if isinstance(error, MemoryError) or any(mark in str(error) for mark in _NO_MEMORY):
+        return "computer. Close other programs, or give fewer or smaller scans"
+    if type(error).__name__ == "OutOfMemoryError" or any(mark in str(error) for mark in _NO_GPU_MEMORY):
+        return "GPU. Choose the device cpu, or give fewer scans"
+    return None
 
 
 def reset_peak_memory(device: torch.device) -> None:

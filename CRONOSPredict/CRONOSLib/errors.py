@@ -29,6 +29,10 @@ class MethodError(CronosError):
     """A method cannot forecast this series, or its settings contradict each other."""
 
 
+class OutOfMemoryError(MethodError):
+    """A forecast does not fit into the memory of the device it runs on."""
+
+
 class BundleError(CronosError):
     """A trained model on disk is missing, damaged or not understood."""
 
@@ -43,3 +47,7 @@ class OutputError(CronosError):
 
 class MissingPackageError(CronosError):
     """A package that this step needs is not installed."""
+
+
+class WorkerError(CronosError):
+    """The process that forecasts could not start, or ended before it answered."""

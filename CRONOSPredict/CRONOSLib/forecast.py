@@ -12,6 +12,7 @@ from CRONOSLib import devices
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.imaging.preparation import PreparedSeries, Preprocessing, prepare
 from CRONOSLib.imaging.registration import Alignment, AlignmentReport
+from CRONOSLib.kept import Kept
 from CRONOSLib.method_choice import MethodChoice, override
 from CRONOSLib.method_time import method_time, most_useful_scans
 from CRONOSLib.packages import require
@@ -100,6 +101,7 @@ def forecast(
     options: ForecastOptions = ForecastOptions(),
     mask: sitk.Image | None = None,
     on_progress: OnProgress | None = None,
+    kept: Kept | None = None,
 ) -> Forecast:
     """Forecast the scan of a patient at a target time.
 
@@ -107,11 +109,13 @@ def forecast(
     bundle:      a trained model; its method is used
     method:      a method that needs no bundle, by name
     mask:        of the last scan, any grid: what the alignment compares; None: everything
+    kept:        what earlier forecasts left; a forecast of the same images, mask and bundle then starts at once
 
     Raises SeriesError for a target before the first scan; MethodError when the method needs a bundle or more scans,
     the times do not suit the bundle, or an option does not suit the method; AlignmentError when scans do not overlap;
-    BundleError for a damaged bundle; MissingPackageError without torch.
+    BundleError for a damaged bundle; OutOfMemoryError; MissingPackageError without torch.
     """
+    kept = kept or Kept()
     tell = on_progress or (lambda what, fraction: None)
     clock = devices.Stopwatch()
     series.horizon(target_time)
@@ -124,26 +128,33 @@ def forecast(
 
     device = devices.choose_device(options.device)
     devices.reset_peak_memory(device)
-    with clock.phase("prepare"):
+    with clock.phase("prepare"), devices.explained_memory():
         preprocessing = choice.preprocessing(series.unit, options.alignment)
-        prepared = prepare(
-            series, preprocessing, mask=mask, on_step=lambda done: tell("Aligning the scans", 0.6 * done)
+        prepared = kept.get(
+            "scans",
+            (*(id(scan.image) for scan in series), series.times, id(mask), preprocessing),
+            lambda: prepare(
+                series, preprocessing, mask=mask, on_step=lambda done: tell("Aligning the scans", 0.6 * done)
+            ),
+            alive=(series, mask),
         )
-    with devices.seeded(options.seed), devices.explained_memory():
-        with clock.phase("load"):
-            tell("Loading the method", 0.6)
-            network = choice.load(device)
-            override(network, options.solver, options.steps, options.aggregate)
-        with clock.phase("forecast"):
-            bf16 = choice.bundle is not None and devices.computes_in_bf16(options.precision, device)
-            outcome = run(
-                network,
-                prepared,
-                times,
-                bf16=bf16,
-                keep_trajectory=options.keep_trajectory,
-                on_step=lambda done: tell("Forecasting", 0.65 + 0.25 * done),
-            )
+    with clock.phase("load"), devices.seeded(options.seed), devices.explained_memory():
+        tell("Loading the method", 0.6)
+        integration = (options.solver, options.steps, options.aggregate)
+        network = kept.get(
+            "method",
+            (choice, str(device), options.precision, integration),
+            lambda: override(choice.load(device), *integration),
+        )
+    with clock.phase("forecast"), devices.seeded(options.seed), devices.explained_memory():
+        outcome = run(
+            network,
+            prepared,
+            times,
+            bf16=choice.bundle is not None and devices.computes_in_bf16(options.precision, device),
+            keep_trajectory=options.keep_trajectory,
+            on_step=lambda done: tell("Forecasting", 0.65 + 0.25 * done),
+        )
     with clock.phase("bring back"):
         tell("Bringing the change back to the scan", 0.9)
         change = prepared.change_to_native(outcome.change)

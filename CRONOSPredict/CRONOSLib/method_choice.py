@@ -78,13 +78,13 @@ class MethodChoice:
         return create_method(self.name).to(device).eval()
 
 
-def override(method: Method, solver: str | None, steps: int | None, aggregate: str | None) -> None:
-    """Integrate or average another way than the bundle says; None keeps its way.
+def override(method: Method, solver: str | None, steps: int | None, aggregate: str | None) -> Method:
+    """The method itself, made to integrate or average another way than the bundle says; None keeps its way.
 
     Raises MethodError when the method does not integrate or average, or the choice is unknown.
     """
     if solver is None and steps is None and aggregate is None:
-        return
+        return method
     from CRONOSLib.flow.aggregation import check_aggregation
     from CRONOSLib.methods.cronos import Cronos
 
@@ -102,3 +102,4 @@ def override(method: Method, solver: str | None, steps: int | None, aggregate: s
             method.learned_weights = None
         settings = replace(settings, aggregate=aggregate)
     method.settings = settings
+    return method

@@ -20,10 +20,11 @@ FLOORS = (
     ("networks",),
     ("methods",),
     ("bundles",),
-    ("forecast", "devices", "method_choice", "method_run", "method_time"),
+    ("forecast", "devices", "method_choice", "kept", "method_run", "method_time"),
     ("cohorts",),
     ("evaluation",),  # before training, which chooses the best weights by measured skill
     ("training",),
+    ("report",),
     ("worker",),
     ("scene",),
     ("outputs",),
