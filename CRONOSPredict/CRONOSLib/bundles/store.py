@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.bundles.card import model_card
 from CRONOSLib.errors import BundleError
+from CRONOSLib.methods.registry import method_entry
 from CRONOSLib.resources import bundles_folder
 from CRONOSLib.whole_folder import whole_folder
 
@@ -73,6 +74,16 @@ def default_bundle(method: str | None = None) -> Bundle:
         )
     best = max(candidates, key=lambda bundle: bundle.skill.mean if bundle.skill else float("-inf"))
     return load_bundle(_home(best))
+
+
+def chosen_bundle(path_or_name: Path | str | None, method: str | None) -> Bundle | None:
+    """The bundle asked for; without one, the best that comes with CRONOS, or None when the method needs none.
+
+    Raises BundleError as `load_bundle` and `default_bundle`, MethodError for an unknown method.
+    """
+    if path_or_name is not None:
+        return load_bundle(path_or_name)
+    return default_bundle(method) if method is None or method_entry(method).needs_bundle else None
 
 
 def verified_weights(bundle: Bundle) -> bytes:

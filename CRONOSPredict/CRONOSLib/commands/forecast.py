@@ -18,7 +18,6 @@ from CRONOSLib.errors import SeriesError
 from CRONOSLib.imaging.registration import Alignment
 
 if TYPE_CHECKING:
-    from CRONOSLib.bundles.bundle import Bundle
     from CRONOSLib.outputs.folder import SceneWriter
     from CRONOSLib.series import LongitudinalSeries, Scan
 
@@ -70,6 +69,7 @@ def forecast(
     sample: Annotated[bool, typer.Option("--sample", help="Forecast the sample patient.")] = False,
 ) -> None:
     """Forecast a patient's next 3D scan from the earlier ones. Research use only."""
+    from CRONOSLib.bundles.store import chosen_bundle
     from CRONOSLib.evaluation.comparison import compare as compare_with
     from CRONOSLib.forecast import ForecastOptions
     from CRONOSLib.forecast import forecast as make_forecast
@@ -81,7 +81,7 @@ def forecast(
     if out is None:
         raise SeriesError("Nothing says where the results go. Give a folder with --out.")
     check_folder(out, force=force)
-    trained = _bundle(bundle, method)
+    trained = chosen_bundle(bundle, method)
     scans = _read(request.scans, unit, frame_times, modality, patient)
     target_time = _target_time(scans, request.target, unit)
     scans.horizon(target_time)
@@ -181,18 +181,6 @@ def _truth(path: Path, target_time: float) -> Scan:
     from CRONOSLib.series import Scan, TimeSource
 
     return Scan(read_scan(path), target_time, path.name, TimeSource.TYPED, path=path)
-
-
-def _bundle(name: str | None, method: str | None) -> Bundle | None:
-    """The bundle asked for, or the best one that comes with CRONOS when the method needs one."""
-    from CRONOSLib.bundles.store import default_bundle, load_bundle
-    from CRONOSLib.methods.registry import method_entry
-
-    if name is not None:
-        return load_bundle(name)
-    if method is None or method_entry(method).needs_bundle:
-        return default_bundle(method)
-    return None
 
 
 def _scene_writer() -> SceneWriter | None:

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from CRONOSLib.bundles.bundle import Bundle
-from CRONOSLib.bundles.store import default_bundle, load_bundle
-from CRONOSLib.methods.registry import method_entry
+from CRONOSLib.bundles.store import chosen_bundle
 from CRONOSLib.scene.results import ResultNodes, add_results
 from CRONOSLib.scene.series import Date, NodeSeries, as_datetime
 
@@ -38,15 +36,9 @@ def forecast_nodes(
     result = forecast(
         scans.series,
         target_time,
-        bundle=_chosen_bundle(bundle, method),
+        bundle=chosen_bundle(bundle, method),
         method=method,
         options=options or ForecastOptions(),
         on_progress=on_progress,
     )
     return add_results(scans.last_node.GetScene(), result, scans.last_node)
-
-
-def _chosen_bundle(bundle: Path | str | None, method: str | None) -> Bundle | None:
-    if bundle is not None:
-        return load_bundle(bundle)
-    return default_bundle(method) if method is None or method_entry(method).needs_bundle else None
