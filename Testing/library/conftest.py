@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ from CRONOSLib.imaging.preparation import Preprocessing
 from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.methods.registry import create_method
 from CRONOSLib.series import LongitudinalSeries, Scan, TimeSource, TimeUnit
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # slicerhost
 
 SIZE, SPACING_MM = (28, 32, 16), (2.0, 2.0, 3.0)
 FIRST_VISIT = datetime(2020, 1, 1)
@@ -103,3 +106,16 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
     save_bundle(folder, bundle, create_method(bundle.method, settings))
     return load_bundle(folder)
+
+
+@pytest.fixture
+def host():
+    """Slicer's panels without Slicer, on an empty scene; skipped where slicer-core or Qt is missing."""
+    pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
+    pytest.importorskip("PySide6.QtWidgets", reason="PySide6-Essentials cannot be loaded", exc_type=ImportError)
+    from slicerhost import open_host
+    from slicerhost.gui import application
+
+    open_host()
+    application.start()
+    return application

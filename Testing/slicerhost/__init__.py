@@ -1,7 +1,7 @@
 """Opens the module files without the application: the real scene of slicer-core, and the parts it lacks.
 
 The parts stand in for `slicer.ScriptedLoadableModule`, `slicer.i18n` and `slicer.parameterNodeWrapper`. They are
-strict: what the real one refuses, and what needs Qt, raises here.
+strict: what the real one refuses raises here. Panels need Qt, which `slicerhost.gui` brings.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ def open_host() -> None:
     if parts not in slicer.__path__:
         slicer.__path__.append(parts)
     slicer.mrmlScene = new_scene()
+    slicer.mrmlScene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
+    slicer.mrmlScene.colors = slicer.vtkMRMLColorLogic()  # the colour nodes go when it goes
+    slicer.mrmlScene.colors.SetMRMLScene(slicer.mrmlScene)
 
 
 def load_module(name: str) -> ModuleType:

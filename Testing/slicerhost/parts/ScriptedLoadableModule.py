@@ -1,5 +1,6 @@
-"""Base classes of a scripted module, without Qt: module, logic and test work, the widget says that it cannot."""
+"""Base classes of a scripted module: module, panel, logic and test."""
 
+import os
 import unittest
 
 import slicer
@@ -21,10 +22,32 @@ class ScriptedLoadableModule:
 
 
 class ScriptedLoadableModuleWidget:
-    """Base of a panel; it needs the application's Qt."""
+    """Base of a panel; it needs the host's Qt (`slicerhost.gui`)."""
 
     def __init__(self, parent=None) -> None:
-        raise RuntimeError(f"{type(self).__name__} needs the application's Qt, which this host does not have.")
+        super().__init__()
+        if parent is None:
+            raise RuntimeError("This host opens a panel in a parent widget only.")
+        self.moduleName = type(self).__name__.removesuffix("Widget")
+        self.developerMode = False
+        self.parent = parent
+        self.layout = parent.layout()
+        slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
+
+    def resourcePath(self, filename: str) -> str:
+        """Path of a file in the module's folder of resources."""
+        return os.path.join(os.path.dirname(slicer.util.modulePath(self.moduleName)), "Resources", filename)
+
+    def setup(self) -> None:
+        """Reload and Test would stand here in developer mode."""
+
+    def cleanup(self) -> None:
+        """For the panel to override."""
+
+    def _onModuleAboutToBeUnloaded(self, name: str) -> None:
+        if name == self.moduleName:
+            self.cleanup()
+            slicer.app.moduleManager().disconnect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
 
 
 class ScriptedLoadableModuleLogic:

@@ -1,0 +1,116 @@
+"""The host that opens panels without Slicer is as strict as Slicer, and every name that panels use exists there."""
+
+from __future__ import annotations
+
+import ast
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
+pytest.importorskip("PySide6.QtWidgets", reason="PySide6-Essentials cannot be loaded", exc_type=ImportError)
+from slicerhost.gui.real_names import QT_NAMES, SLICER_NAMES, WIDGETS  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+UI_FILES = sorted(ROOT.glob("CRONOS*/Resources/UI/*.ui"))
+CODE_FILES = [*ROOT.glob("CRONOS*/CRONOS*.py"), *(ROOT / "CRONOSPredict/CRONOSLib/scene").rglob("*.py")]
+
+
+@pytest.fixture
+def qt(host):
+    import qt
+
+    return qt
+
+
+def test_a_property_is_an_attribute_and_an_unknown_one_raises(qt) -> None:
+    edit = qt.QLineEdit()
+    edit.text = "2020-01-02"
+    assert edit.text == "2020-01-02"
+    with pytest.raises(AttributeError, match="no property of QLineEdit"):
+        edit.txt = "2020"
+    with pytest.raises(AttributeError):
+        edit.setText = print
+
+
+def test_a_signal_is_named_by_its_signature_and_an_unknown_one_raises(qt) -> None:
+    heard: list = []
+    button = qt.QPushButton("Forecast")
+    button.connect("clicked()", lambda: heard.append("clicked"))
+    button.click()
+    assert heard == ["clicked"]
+    with pytest.raises(AttributeError, match="no signal pressedTwice"):
+        button.connect("pressedTwice()", heard.append)
+
+
+def test_a_name_that_slicer_is_not_known_to_have_raises(qt) -> None:
+    with pytest.raises(AttributeError):
+        _ = qt.QQuickWidget
+
+
+def test_a_list_of_nodes_follows_the_scene(host) -> None:
+    box = slicer.qMRMLNodeComboBox()
+    box.nodeTypes, box.noneEnabled = ["vtkMRMLScalarVolumeNode"], True
+    box.setMRMLScene(slicer.mrmlScene)
+    heard: list = []
+    box.connect("currentNodeChanged(vtkMRMLNode*)", heard.append)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "T1")
+    box.setCurrentNode(node)
+    assert box.currentNode() is node
+    slicer.mrmlScene.RemoveNode(node)
+    assert box.currentNode() is None
+    assert [found and found.GetName() for found in heard] == ["T1", None]
+    box.setMRMLScene(None)
+
+
+@pytest.mark.parametrize("path", CODE_FILES, ids=lambda path: path.stem)
+def test_every_qt_ctk_and_slicer_name_exists_in_slicer(path: Path) -> None:
+    unknown = [f"{package}.{name}" for package, name in _names_used(path) if not _exists(package, name)]
+    assert not unknown
+
+
+@pytest.mark.parametrize("path", UI_FILES, ids=lambda path: path.stem)
+def test_a_ui_file_uses_real_widgets_and_their_real_properties(host, path: Path) -> None:
+    for widget in ElementTree.parse(path).iter("widget"):
+        known = _properties(widget.get("class"))
+        for used in widget.findall("property"):
+            assert used.get("stdset") == "0" or used.get("name") in known, (widget.get("name"), used.get("name"))
+
+
+def test_the_hosts_widgets_have_what_the_real_ones_have_and_no_more(host) -> None:
+    import ctk
+
+    for name, real in WIDGETS.items():
+        widget_class = getattr(ctk, name, None) or getattr(slicer, name)
+        described = widget_class.staticMetaObject
+        first = described.propertyOffset()
+        own = {described.property(index).name() for index in range(first, described.propertyCount())}
+        assert own <= real.properties
+        assert set(widget_class.python_signals) <= real.signals
+
+
+def _names_used(path: Path) -> Iterator[tuple[str, str]]:
+    for found in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        base = found.value if isinstance(found, ast.Attribute) else None
+        if isinstance(base, ast.Name) and base.id in {"qt", "ctk", "slicer"}:
+            yield base.id, found.attr
+
+
+def _exists(package: str, name: str) -> bool:
+    if package == "qt":
+        return name in QT_NAMES
+    if package == "ctk":
+        return name in WIDGETS
+    return name in SLICER_NAMES | set(WIDGETS) or (name.startswith(("vtk", "MRML")) and hasattr(slicer, name))
+
+
+def _properties(widget_class: str) -> set[str] | frozenset[str]:
+    from PySide6 import QtWidgets
+
+    real = WIDGETS.get(widget_class)
+    if real is not None:
+        return real.properties | _properties(real.base)
+    described = getattr(QtWidgets, widget_class).staticMetaObject
+    return {described.property(index).name() for index in range(described.propertyCount())}

@@ -1,0 +1,117 @@
+"""Starts the host with a panel: `qt`, `ctk`, `slicer.app`, and one panel per module."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType, SimpleNamespace
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import slicer
+from PySide6 import QtCore, QtWidgets
+
+from . import ctk_widgets, qmrml_widgets
+from .manners import dressed, turn_properties_into_attributes
+from .qt_module import make_qt_module, register_widget
+from .slice_views import LayoutManager
+
+_CTK = (ctk_widgets.ctkCollapsibleButton, ctk_widgets.ctkPathLineEdit)
+_QMRML = (qmrml_widgets.qMRMLWidget, qmrml_widgets.qMRMLNodeComboBox)
+
+
+_KNOWN_NOISE = ("propagateSizeHints", "of the set-type property filters")
+"""What Qt says about the off-screen platform, and about an enumeration that only the real CTK has."""
+
+
+class ModuleManager(dressed(QtCore.QObject)):
+    """The part of qSlicerModuleManager that a panel listens to."""
+
+    moduleAboutToBeUnloaded = QtCore.Signal(str)
+
+
+class Application:
+    """What the modules use of qSlicerApplication."""
+
+    applicationName = "Slicer"
+
+    def __init__(self) -> None:
+        self._qt = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer"])
+        self._manager = ModuleManager()
+        self._layouts: LayoutManager | None = None
+
+    def layoutManager(self) -> LayoutManager | None:
+        """Views of the main window; None without one."""
+        return self._layouts
+
+    def moduleManager(self) -> ModuleManager:
+        """Tells when modules are unloaded."""
+        return self._manager
+
+    def processEvents(self) -> None:
+        """Let Qt do what is waiting."""
+        self._qt.processEvents()
+
+    def testingEnabled(self) -> bool:
+        """Dialogs answer by themselves."""
+        return True
+
+    def _open_views(self, scene) -> None:
+        self._layouts = LayoutManager(scene)
+
+
+def start() -> Application:
+    """The one application of this process; a new main window's views each time."""
+    if not isinstance(getattr(slicer, "app", None), Application):
+        QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
+        QtCore.qInstallMessageHandler(_say)
+        turn_properties_into_attributes()
+        slicer.app = Application()
+        slicer.modules = SimpleNamespace()
+        sys.modules["qt"], sys.modules["ctk"] = make_qt_module(), ModuleType("ctk")
+        for widget in _CTK:
+            setattr(sys.modules["ctk"], widget.__name__, widget)
+        for widget in _QMRML:
+            setattr(slicer, widget.__name__, widget)
+        for widget in (*_CTK, *_QMRML):
+            register_widget(widget)
+    slicer.app._open_views(slicer.mrmlScene)
+    return slicer.app
+
+
+def _say(kind, context, message: str) -> None:
+    if not any(noise in message for noise in _KNOWN_NOISE):
+        print(message, file=sys.stderr)
+
+
+class PanelParent(qmrml_widgets.qMRMLWidget):
+    """What holds a module's panel in the main window, as qSlicerScriptedLoadableModuleWidget does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entered = False
+        QtWidgets.QVBoxLayout(self)
+
+    isEntered = QtCore.Property(bool, lambda self: self._entered)
+
+
+def open_panel(module: ModuleType):
+    """The panel of a module file, set up and entered as when the user opens the module."""
+    parent = PanelParent()
+    setattr(slicer.modules, module.__name__.lower(), SimpleNamespace(path=module.__file__))
+    panel = getattr(module, f"{module.__name__}Widget")(parent)
+    setattr(slicer.modules, f"{module.__name__}Widget", panel)
+    parent.setMRMLScene(slicer.mrmlScene)
+    panel.setup()
+    parent._entered = True
+    panel.enter()
+    parent.show()
+    return panel
+
+
+def close_panel(panel) -> None:
+    """Unload the panel's module, as the application does at its end."""
+    slicer.app.moduleManager().moduleAboutToBeUnloaded.emit(panel.moduleName)
+    panel.parent.hide()
+    panel.parent.deleteLater()
+    slicer.app.processEvents()

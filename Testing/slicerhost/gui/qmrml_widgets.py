@@ -1,0 +1,131 @@
+"""The MRML widgets that the modules use, acting on the real scene."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import slicer
+from PySide6 import QtCore, QtWidgets
+
+from .manners import dressed
+
+
+class qMRMLWidget(dressed(QtWidgets.QWidget)):
+    """A widget that hands its scene on."""
+
+    sceneSignal = QtCore.Signal(object)
+    python_signals: ClassVar = {"mrmlSceneChanged(vtkMRMLScene*)": "sceneSignal"}
+
+    def __init__(self, parent=None) -> None:
+        QtWidgets.QWidget.__init__(self, parent)
+        self._scene = None
+
+    def mrmlScene(self):
+        """The scene shown, or None."""
+        return self._scene
+
+    def setMRMLScene(self, scene) -> None:
+        """Show another scene. As the `.ui` files connect it, every MRML widget inside follows."""
+        self._scene = scene
+        for child in self.findChildren(qMRMLNodeComboBox):
+            child.setMRMLScene(scene)
+        self.sceneSignal.emit(scene)
+
+
+class qMRMLNodeComboBox(dressed(QtWidgets.QWidget)):
+    """A list of the scene's nodes of some classes; hidden nodes are left out."""
+
+    nodeSignal = QtCore.Signal(object)
+    validSignal = QtCore.Signal(bool)
+    activatedSignal = QtCore.Signal(object)
+    python_signals: ClassVar = {
+        "currentNodeChanged(vtkMRMLNode*)": "nodeSignal",
+        "currentNodeChanged(bool)": "validSignal",
+        "nodeActivated(vtkMRMLNode*)": "activatedSignal",
+    }
+    currentNodeIDChanged = QtCore.Signal(str)
+
+    def __init__(self, parent=None) -> None:
+        QtWidgets.QWidget.__init__(self, parent)
+        self._scene, self._tags, self._current = None, [], ""
+        self._values = {name: True for name in ("addEnabled", "removeEnabled", "editEnabled", "renameEnabled")}
+        self._values |= {"noneEnabled": False, "noneDisplay": "None", "nodeTypes": [], "showHidden": False}
+        self._combo = QtWidgets.QComboBox(self)
+        row = QtWidgets.QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._combo)
+        self._combo.currentIndexChanged.connect(self._on_index)
+        self._combo.activated.connect(lambda index: self.activatedSignal.emit(self.currentNode()))
+
+    def mrmlScene(self):
+        """The scene whose nodes are listed, or None."""
+        return self._scene
+
+    def setMRMLScene(self, scene) -> None:
+        """List the nodes of another scene."""
+        for tag in self._tags:
+            self._scene.RemoveObserver(tag)
+        self._scene = scene
+        events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent) if scene else ()
+        self._tags = [scene.AddObserver(event, lambda caller, event: self._fill()) for event in events]
+        self._fill()
+
+    def currentNode(self):
+        """The chosen node, or None."""
+        return self._scene.GetNodeByID(self._current) if self._scene and self._current else None
+
+    def setCurrentNode(self, node) -> None:
+        """Choose a node, by itself or its ID."""
+        self._choose(node if isinstance(node, str) else node.GetID() if node else "")
+
+    def _choose(self, identifier: str) -> None:
+        index = max(self._combo.findData(identifier), 0 if self._values["noneEnabled"] else -1)
+        self._combo.setCurrentIndex(index)
+
+    currentNodeID = QtCore.Property(str, lambda self: self._current, lambda self, value: self._choose(value))
+
+    def nodeCount(self) -> int:
+        """How many nodes are listed."""
+        return sum(bool(self._combo.itemData(index)) for index in range(self._combo.count))
+
+    def _fill(self) -> None:
+        nodes = slicer.util.getNodesByClass("vtkMRMLNode", self._scene) if self._scene else []
+        shown = [node for node in nodes if self._lists(node)]
+        self._combo.blockSignals(True)
+        self._combo.clear()
+        if self._values["noneEnabled"]:
+            self._combo.addItem(self._values["noneDisplay"], "")
+        for node in shown:
+            self._combo.addItem(node.GetName(), node.GetID())
+        self._combo.setCurrentIndex(max(self._combo.findData(self._current), 0))
+        self._combo.blockSignals(False)
+        self._on_index()
+
+    def _lists(self, node) -> bool:
+        hidden = node.GetHideFromEditors() and not self._values["showHidden"]
+        return not hidden and any(node.IsA(kind) for kind in self._values["nodeTypes"])
+
+    def _on_index(self, index: int = 0) -> None:
+        chosen = self._combo.currentData or ""
+        if chosen != self._current:
+            self._current = chosen
+            self.currentNodeIDChanged.emit(chosen)
+            self.nodeSignal.emit(self.currentNode())
+            self.validSignal.emit(bool(chosen))
+
+    def _kept(name, kind, refill=False):
+        def write(self, value) -> None:
+            self._values[name] = value
+            if refill and self._scene:
+                self._fill()
+
+        return QtCore.Property(kind, lambda self: self._values[name], write)
+
+    nodeTypes = _kept("nodeTypes", "QStringList", True)
+    noneEnabled = _kept("noneEnabled", bool, True)
+    noneDisplay = _kept("noneDisplay", str, True)
+    showHidden = _kept("showHidden", bool, True)
+    addEnabled = _kept("addEnabled", bool)
+    removeEnabled = _kept("removeEnabled", bool)
+    editEnabled = _kept("editEnabled", bool)
+    renameEnabled = _kept("renameEnabled", bool)

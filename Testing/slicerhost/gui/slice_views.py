@@ -1,0 +1,101 @@
+"""Slice views without a window: the real slice logic of each view, drawn off screen."""
+
+from __future__ import annotations
+
+import slicer
+import vtk
+from PySide6 import QtGui
+from vtk.util import numpy_support
+
+
+class SliceWidget:
+    """One slice view, with the invokable methods of qMRMLSliceWidget that the modules use."""
+
+    def __init__(self, slice_node) -> None:
+        self._logic = slicer.vtkMRMLSliceLogic()
+        self._logic.SetMRMLScene(slice_node.GetScene())
+        self._logic.AddSliceNode(slice_node.GetLayoutName())
+        slice_node.SetDimensions(300, 300, 1)
+
+    def sliceLogic(self):
+        """The view's vtkMRMLSliceLogic."""
+        return self._logic
+
+    def mrmlSliceNode(self):
+        """The view's slice node."""
+        return self._logic.GetSliceNode()
+
+    def mrmlSliceCompositeNode(self):
+        """The node that says which volumes the view shows."""
+        return self._logic.GetSliceCompositeNode()
+
+    def sliceController(self) -> SliceController:
+        """The bar above the view."""
+        return SliceController(self._logic)
+
+    def picture(self, width: int, height: int) -> QtGui.QImage:
+        """What the view shows, in pixels."""
+        node = self._logic.GetSliceNode()
+        node.SetDimensions(width, height, 1)
+        self._logic.FitSliceToBackground(width, height)
+        canvas = vtk.vtkImageCanvasSource2D()
+        canvas.SetExtent(0, width - 1, 0, height - 1, 0, 0)
+        canvas.Update()
+        if not self._logic.GetSliceCompositeNode().GetBackgroundVolumeID():
+            return QtGui.QImage(width, height, QtGui.QImage.Format_Grayscale8)
+        port = self._logic.GetImageDataConnection()
+        port.GetProducer().Update()
+        image = port.GetProducer().GetOutputDataObject(port.GetIndex())
+        columns, rows, _ = image.GetDimensions()
+        pixels = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, -1)
+        pixels = pixels[::-1, :, :3].copy()
+        return QtGui.QImage(pixels.data, columns, rows, 3 * columns, QtGui.QImage.Format_RGB888).copy()
+
+
+class SliceController:
+    """What the modules use of qMRMLSliceControllerWidget."""
+
+    def __init__(self, logic) -> None:
+        self._logic = logic
+
+    def fitSliceToBackground(self) -> None:
+        """Show the whole background volume."""
+        width, height, _ = self._logic.GetSliceNode().GetDimensions()
+        self._logic.FitSliceToBackground(width, height)
+
+
+class LayoutManager:
+    """Views of the current layout, made by the real layout logic; what the modules use of qSlicerLayoutManager."""
+
+    def __init__(self, scene) -> None:
+        self._logic = slicer.vtkMRMLLayoutLogic()
+        self._logic.SetMRMLScene(scene)
+        self._widgets: dict[str, SliceWidget] = {}
+
+    def layoutLogic(self):
+        """The real vtkMRMLLayoutLogic."""
+        return self._logic
+
+    @property
+    def layout(self) -> int:
+        """Number of the current layout."""
+        return self._logic.GetLayoutNode().GetViewArrangement()
+
+    def setLayout(self, layout: int) -> None:
+        """Show another layout."""
+        self._logic.GetLayoutNode().SetViewArrangement(layout)
+
+    def sliceViewNames(self) -> tuple[str, ...]:
+        """Names of the slice views in the current layout."""
+        shown = self._logic.GetViewNodes()
+        nodes = (shown.GetItemAsObject(index) for index in range(shown.GetNumberOfItems()))
+        return tuple(node.GetLayoutName() for node in nodes if node.IsA("vtkMRMLSliceNode"))
+
+    def sliceWidget(self, name: str) -> SliceWidget | None:
+        """The slice view of that name, or None when no layout had it."""
+        if name not in self._widgets:
+            node = self._logic.GetMRMLScene().GetSingletonNode(name, "vtkMRMLSliceNode")
+            if node is None:
+                return None
+            self._widgets[name] = SliceWidget(node)
+        return self._widgets[name]
