@@ -15,7 +15,9 @@ from CRONOSLib.flow.path import StraightPath, draw_flow_steps
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.solvers import Solver, integrate
 from CRONOSLib.methods.interface import Members, Method, OnStep
-from CRONOSLib.networks.velocity import VelocityNetwork, VelocitySettings
+from CRONOSLib.networks.time_embedding import TimeCode, TimeSettings
+from CRONOSLib.networks.unet import UNetSettings
+from CRONOSLib.networks.velocity import ScanEncoder, VelocityNetwork, VelocitySettings
 
 
 class Coupling(Enum):
@@ -108,6 +110,23 @@ class Cronos(Method):
         if self.settings.aggregate == "mean":
             return mean_weights(batch.mask)
         return last_weights(batch.times, batch.mask)
+
+
+def published_network(code: TimeCode) -> VelocitySettings:
+    """The network of the paper: X_τ alone enters as channels, full resolution, width 32, multipliers 1, 1, 2, 4.
+
+    The frequencies of its time code are not published; these are ours.
+    """
+    return VelocitySettings(
+        encoder=ScanEncoder.STACK,
+        patch=1,
+        clean_context=False,
+        from_last=False,
+        gate_horizon=0.0,
+        background=0.0,
+        time=TimeSettings(code, frequencies=(0.5, 1.0, 2.0, 4.0)),
+        unet=UNetSettings(multipliers=(1, 1, 2, 4), attention=True),
+    )
 
 
 def _mean_over_scans(values: Tensor, mask: Tensor) -> Tensor:

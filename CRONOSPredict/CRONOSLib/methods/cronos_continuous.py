@@ -11,11 +11,10 @@ import torch
 from CRONOSLib.flow.path import StraightPath
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.solvers import Solver
-from CRONOSLib.methods.cronos import Arrangement, Coupling, Cronos, CronosSettings
+from CRONOSLib.methods.cronos import Arrangement, Coupling, Cronos, CronosSettings, published_network
 from CRONOSLib.networks.blocks import Film
 from CRONOSLib.networks.time_embedding import TimeCode, TimeSettings
-from CRONOSLib.networks.unet import UNetSettings
-from CRONOSLib.networks.velocity import ScanEncoder, VelocitySettings
+from CRONOSLib.networks.velocity import ScanEncoder
 
 
 class Padding(Enum):
@@ -78,22 +77,12 @@ def _take(batch: SeriesBatch, index: torch.Tensor) -> SeriesBatch:
 
 
 def paper() -> ContinuousSettings:
-    """Continuous CRONOS as the paper describes it; frequencies, width and steps, which it leaves open, are ours.
+    """Continuous CRONOS as the paper describes it; the number of solver steps, which it leaves open, is ours.
 
-    X_τ alone enters the network as channels, shifted times are pooled by their mean, the flow step is uniform, the
-    members are averaged. Full resolution, width 32, multipliers 1, 1, 2, 4.
+    Shifted times are pooled by their mean, the flow step is uniform, the members are averaged.
     """
     return ContinuousSettings(
-        network=VelocitySettings(
-            encoder=ScanEncoder.STACK,
-            patch=1,
-            clean_context=False,
-            from_last=False,
-            gate_horizon=0.0,
-            background=0.0,
-            time=TimeSettings(TimeCode.MEAN, frequencies=(0.5, 1.0, 2.0, 4.0)),
-            unet=UNetSettings(multipliers=(1, 1, 2, 4), attention=True),
-        ),
+        network=published_network(TimeCode.MEAN),
         path=StraightPath(sigma=0.01),
         solver=Solver("euler", steps=10),
         aggregate="mean",

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.solvers import Solver
-from CRONOSLib.methods.cronos import Arrangement, Cronos, CronosSettings
-from CRONOSLib.networks.time_embedding import TimeCode, TimeSettings
-from CRONOSLib.networks.unet import UNetSettings
+from CRONOSLib.methods.cronos import Arrangement, Cronos, CronosSettings, published_network
+from CRONOSLib.networks.time_embedding import TimeCode
 from CRONOSLib.networks.velocity import ScanEncoder, VelocitySettings
 
 
@@ -99,16 +98,7 @@ def _carried_forward(scan: Tensor) -> Tensor:
 def paper() -> DiscreteSettings:
     """Discrete CRONOS as the paper describes it: X_τ alone, τ the only time, σ = 0, mean of the members."""
     return DiscreteSettings(
-        network=VelocitySettings(
-            encoder=ScanEncoder.STACK,
-            patch=1,
-            clean_context=False,
-            from_last=False,
-            gate_horizon=0.0,
-            background=0.0,
-            time=TimeSettings(TimeCode.FLOW_STEP, frequencies=(0.5, 1.0, 2.0, 4.0)),
-            unet=UNetSettings(multipliers=(1, 1, 2, 4), attention=True),
-        ),
+        network=published_network(TimeCode.FLOW_STEP),
         solver=Solver("euler", steps=10),
         aggregate="mean",
         at_start=0.0,
