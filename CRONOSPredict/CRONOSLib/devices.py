@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 import time
@@ -112,6 +113,15 @@ def _exhausted(error: Exception) -> str | None:
     if type(error).__name__ == "OutOfMemoryError" or any(mark in str(error) for mark in _NO_GPU_MEMORY):
         return "GPU. Choose the device cpu, or give fewer scans"
     return None
+
+
+def empty_memory() -> None:
+    """Give back what an abandoned forecast held, so that another process or a smaller forecast can have it."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def reset_peak_memory(device: torch.device) -> None:

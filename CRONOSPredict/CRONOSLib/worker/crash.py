@@ -1,0 +1,55 @@
+"""Why a worker ended, in one sentence with what to do."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_AGAIN = "The next forecast starts it again."
+_MEMORY_MARKS = ("MemoryError", "bad_alloc", "DefaultCPUAllocator", "out of memory", "can't allocate memory")
+_KILLED = 9
+_STACK_OVERFLOW_AND_WORSE = 0xC0000000
+"""Windows: exit codes from here on are exceptions of the system."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One sentence for the user, and the name of the class of CRONOSLib.errors that says the same."""
+
+    sentence: str
+    kind: str = "WorkerError"
+
+
+def why_ended(exit_code: int, log: Sequence[str], *, was_ready: bool) -> Failure:
+    """The failure of a worker that nobody told to end.
+
+    exit_code: negative for a signal, as `subprocess` has it
+    log:       the last lines that the process wrote
+    was_ready: whether it had reported for work
+    """
+    last = next((line.strip() for line in reversed(log) if line.strip()), "")
+    if any(mark in line for line in log for mark in _MEMORY_MARKS):
+        return Failure(
+            f"The forecast process ran out of memory. Close other programs, or give fewer or smaller scans. {_AGAIN}",
+            "OutOfMemoryError",
+        )
+    if "ModuleNotFoundError" in last or "ImportError" in last:
+        return Failure(f"The forecast process cannot start ({last}). Install what is missing.", "MissingPackageError")
+    if not was_ready:
+        return Failure(f"The forecast process cannot start ({last or _name(exit_code)}). Look into the log.")
+    if exit_code in (-_KILLED, 128 + _KILLED):
+        return Failure(
+            f"The forecast process was killed, most likely because memory ran out. Close other programs. {_AGAIN}"
+        )
+    if exit_code < 0 or exit_code >= _STACK_OVERFLOW_AND_WORSE:
+        return Failure(f"The forecast process crashed ({_name(exit_code)}). Choose the device cpu. {_AGAIN}")
+    return Failure(f"The forecast process ended by itself ({last or _name(exit_code)}). {_AGAIN}")
+
+
+def _name(exit_code: int) -> str:
+    """SIGSEGV, or the number."""
+    try:
+        return signal.Signals(-exit_code).name
+    except ValueError:
+        return f"exit code {exit_code:#x}" if exit_code > 255 else f"exit code {exit_code}"

@@ -1,0 +1,163 @@
+"""One request through the library: files in, files out, and another way when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from CRONOSLib import devices
+from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.bundles.store import chosen_bundle
+from CRONOSLib.errors import OutOfMemoryError
+from CRONOSLib.forecast import Forecast, ForecastOptions, OnProgress, forecast
+from CRONOSLib.kept import Kept
+from CRONOSLib.packages import require
+from CRONOSLib.report import report, scan_digest
+from CRONOSLib.series import LongitudinalSeries, Scan
+from CRONOSLib.worker.protocol import FlowFiles, ForecastRequest, ResultReply, ScanFile
+from CRONOSLib.worker.volumes import VolumeFile, read_file, write_file
+
+
+class Forecaster:
+    """Forecasts one request after the other; scans, alignments and weights stay in memory for the next."""
+
+    def __init__(self) -> None:
+        self._kept = Kept()
+        self._images: dict[Path, sitk.Image] = {}
+        self._digests: dict[int, dict[str, str]] = {}
+
+    def forecast(self, request: ForecastRequest, on_progress: OnProgress, check: Callable[[], None]) -> ResultReply:
+        """Forecast, and write the result into the folder of the request.
+
+        on_progress: told what is being done and the fraction done; it may raise to stop
+        check:       asked before every layer of a network, many times a second; it may raise to stop
+
+        Raises the errors of `CRONOSLib.forecast.forecast`; OSError when the result cannot be written.
+        """
+        require("torch", purpose="Forecasting")
+        self._forget_all_but(request)
+        series = self._series(request)
+        mask = self._image(request.mask) if request.mask else None
+        bundle = chosen_bundle(request.bundle, request.method)
+        with _asked_at_every_layer(check):
+            result, note = self._with_less_memory(
+                request.options,
+                lambda options: forecast(
+                    series,
+                    request.target_time,
+                    bundle=bundle,
+                    method=request.method,
+                    options=options,
+                    mask=mask,
+                    on_progress=on_progress,
+                    kept=self._kept,
+                ),
+            )
+        return self._written(request, result, bundle, [note] if note else [])
+
+    def _with_less_memory(
+        self, options: ForecastOptions, make: Callable[[ForecastOptions], Forecast]
+    ) -> tuple[Forecast, str | None]:
+        """The forecast of the first way that fits into memory, and what to tell the user about that way."""
+        try:
+            return make(options), None
+        except OutOfMemoryError:
+            ways = list(_smaller_ways(options))
+            if not ways:
+                raise
+        for way, note in ways:  # outside the except clause: the error's traceback holds the tensors
+            self._kept.clear()
+            devices.empty_memory()
+            try:
+                return make(way), note
+            except OutOfMemoryError:
+                if way is ways[-1][0]:
+                    raise
+        raise AssertionError("the last way returns or raises")
+
+    def _series(self, request: ForecastRequest) -> LongitudinalSeries:
+        return LongitudinalSeries(
+            tuple(self._scan(scan) for scan in request.scans), request.unit, request.epoch, request.warnings
+        )
+
+    def _scan(self, file: ScanFile) -> Scan:
+        others = {name: value for name, value in vars(file).items() if name != "volume"}
+        return Scan(image=self._image(file.volume), **others)
+
+    def _image(self, file: VolumeFile) -> sitk.Image:
+        """The image of a file, which never changes once it is written: the same object as for the last request."""
+        if file.path not in self._images:
+            self._images[file.path] = read_file(file)
+        return self._images[file.path]
+
+    def _forget_all_but(self, request: ForecastRequest) -> None:
+        volumes = [scan.volume for scan in request.scans] + ([request.mask] if request.mask else [])
+        needed = {volume.path for volume in volumes}
+        for path in set(self._images) - needed:
+            self._digests.pop(id(self._images.pop(path)), None)
+
+    def _digest(self, scan: Scan) -> dict[str, str]:
+        if id(scan.image) not in self._digests:
+            self._digests[id(scan.image)] = scan_digest(scan)
+        return self._digests[id(scan.image)]
+
+    def _written(
+        self, request: ForecastRequest, result: Forecast, bundle: Bundle | None, notes: list[str]
+    ) -> ResultReply:
+        def written(image: sitk.Image, name: str) -> VolumeFile:
+            return write_file(image, request.folder / f"{name}.npy")
+
+        return ResultReply(
+            job=request.job,
+            image=written(result.image, "forecast"),
+            change=written(result.change, "change"),
+            spread=written(result.spread, "spread") if result.spread is not None else None,
+            report=report(result, warnings=notes, digest=self._digest),
+            bundle=bundle.to_json() if bundle else None,
+            bundle_path=bundle.path if bundle else None,
+            flow=_flow_files(request, result),
+        )
+
+
+def _smaller_ways(options: ForecastOptions) -> Iterator[tuple[ForecastOptions, str]]:
+    """Ways to forecast that need less memory, the best first, and a sentence about each."""
+    device = devices.choose_device(options.device)
+    if not devices.computes_in_bf16(options.precision, device) and devices.computes_in_bf16("auto", device):
+        yield replace(options, precision="bf16"), "Memory ran out at full precision, so the forecast is in bf16."
+    if device.type != "cpu":
+        yield replace(options, device="cpu"), "The memory of the GPU ran out, so the forecast was made on the CPU."
+
+
+@contextmanager
+def _asked_at_every_layer(check: Callable[[], None]) -> Iterator[None]:
+    """One evaluation of a large network takes seconds: too long for somebody who wants to cancel."""
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    handle = register_module_forward_pre_hook(lambda module, inputs: check())
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _flow_files(request: ForecastRequest, result: Forecast) -> FlowFiles | None:
+    """The intermediate states that were asked for, in the units of the scans."""
+    prepared = result.prepared
+    in_units = prepared.scales[-1].invert
+    arrays: dict[str, np.ndarray] = {}
+    if result.members is not None:
+        arrays["members"] = in_units(result.members)
+    if result.trajectory is not None:
+        arrays["trajectory"] = in_units(result.trajectory)
+    if request.keep_aligned:
+        scans = zip(prepared.scales, prepared.images)
+        arrays["aligned"] = np.stack([scale.invert(scan[0]) for scale, scan in scans])
+    paths = {name: request.folder / f"{name}.npy" for name in arrays}
+    for name, array in arrays.items():
+        np.save(paths[name], array, allow_pickle=False)
+    return FlowFiles(prepared.grid, **paths) if paths else None

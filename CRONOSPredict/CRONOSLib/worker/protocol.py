@@ -1,0 +1,210 @@
+"""What the two processes say to each other: one message is one line of ASCII JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from CRONOSLib.forecast import ForecastOptions
+from CRONOSLib.imaging.grid import Grid
+from CRONOSLib.series import TimeSource, TimeUnit
+from CRONOSLib.worker.plain import from_plain, to_plain
+from CRONOSLib.worker.volumes import VolumeFile
+
+
+class ProtocolError(ValueError):
+    """A line is no message: a bug of CRONOS, or not a line of CRONOS."""
+
+
+@dataclass(frozen=True)
+class ScanFile:
+    """A scan with its voxels in a file; the other fields are those of `CRONOSLib.series.Scan`."""
+
+    volume: VolumeFile
+    time: float
+    name: str
+    source: TimeSource
+    date: datetime | None = None
+    patient: str | None = None
+    modality: str | None = None
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class ForecastRequest:
+    """Forecast a series, of which the scans lie in files.
+
+    job:           number by which the replies name this request, ascending
+    folder:        existing empty folder for the result
+    unit, epoch, warnings: of the series
+    bundle:        name or folder; None: the best that comes with CRONOS, unless `method` needs none
+    keep_aligned:  send the scans as the method saw them as well
+    """
+
+    job: int
+    scans: tuple[ScanFile, ...]
+    unit: TimeUnit
+    target_time: float
+    folder: Path
+    epoch: datetime | None = None
+    warnings: tuple[str, ...] = ()
+    bundle: str | None = None
+    method: str | None = None
+    options: ForecastOptions = field(default_factory=ForecastOptions)
+    mask: VolumeFile | None = None
+    keep_aligned: bool = False
+
+
+@dataclass(frozen=True)
+class CancelRequest:
+    """Give up a forecast, whether it runs or waits."""
+
+    job: int
+
+
+@dataclass(frozen=True)
+class InfoRequest:
+    """Say what can be computed on."""
+
+
+@dataclass(frozen=True)
+class ShutdownRequest:
+    """End at once."""
+
+
+@dataclass(frozen=True)
+class ReadyReply:
+    """The process lives; `pid` is its own, not that of a launcher."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class ProgressReply:
+    """How far a forecast is.
+
+    fraction:     of all work, in [0, 1]
+    seconds_left: None while there is nothing to guess from
+    """
+
+    job: int
+    what: str
+    fraction: float
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class FlowFiles:
+    """Intermediate states, .npy files of float32 in the last scan's units on `grid`; None when not asked for.
+
+    members:    (T, D, H, W), the forecast reached from each scan
+    trajectory: (S, T, D, H, W), the states at S flow steps from 0 to 1
+    aligned:    (T, D, H, W), the scans as the method saw them, each in its own units
+    """
+
+    grid: Grid
+    members: Path | None = None
+    trajectory: Path | None = None
+    aligned: Path | None = None
+
+
+@dataclass(frozen=True)
+class ResultReply:
+    """A forecast on the last scan's grid and in its units; `report` is what report.json holds.
+
+    bundle: as bundle.json describes it; None when the method needs none
+    spread: None when there is one member only
+    """
+
+    job: int
+    image: VolumeFile
+    change: VolumeFile
+    spread: VolumeFile | None
+    report: dict[str, Any]
+    bundle: dict[str, Any] | None = None
+    bundle_path: Path | None = None
+    flow: FlowFiles | None = None
+
+
+@dataclass(frozen=True)
+class ErrorReply:
+    """One sentence that says what is wrong and what to do.
+
+    job:  None when no forecast was asked for
+    kind: name of a class of CRONOSLib.errors; "bug" for anything else
+    """
+
+    job: int | None
+    sentence: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class CancelledReply:
+    """A forecast was given up."""
+
+    job: int
+
+
+@dataclass(frozen=True)
+class LogReply:
+    """A line for the log."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Device:
+    """What can be computed on: "cpu" or "cuda:0", its name, and its memory in MB (10⁶ bytes)."""
+
+    name: str
+    title: str
+    memory_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class InfoReply:
+    """Version of torch, None when it is not installed, and the devices that it can use, the best first."""
+
+    torch: str | None
+    devices: tuple[Device, ...] = ()
+
+
+Request = ForecastRequest | CancelRequest | InfoRequest | ShutdownRequest
+Reply = ReadyReply | ProgressReply | ResultReply | ErrorReply | CancelledReply | LogReply | InfoReply
+
+_MESSAGES: dict[str, type] = {
+    "forecast": ForecastRequest,
+    "cancel": CancelRequest,
+    "info?": InfoRequest,
+    "shutdown": ShutdownRequest,
+    "ready": ReadyReply,
+    "progress": ProgressReply,
+    "result": ResultReply,
+    "error": ErrorReply,
+    "cancelled": CancelledReply,
+    "log": LogReply,
+    "info": InfoReply,
+}
+_NAMES = {message: name for name, message in _MESSAGES.items()}
+
+
+def encode(message: Request | Reply) -> bytes:
+    """The line of a message, with its end."""
+    plain = {"message": _NAMES[type(message)], **to_plain(message)}
+    return json.dumps(plain, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> Any:
+    """The message of a line. Raises ProtocolError when it is none."""
+    try:
+        plain = json.loads(line)
+        name = plain.pop("message")
+        return from_plain(_MESSAGES[name], plain)
+    except KeyError as error:
+        raise ProtocolError(f"There is no message {error}.") from None
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise ProtocolError(f"{line[:80]!r} is not understood ({error}).") from None
