@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from CRONOSLib.imaging.preparation import Preprocessing
 from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.methods.registry import create_method
 from CRONOSLib.series import LongitudinalSeries, Scan, TimeSource, TimeUnit
+from CRONOSLib.worker.client import WorkerClient
+from odd_worker import odd_command
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # slicerhost
 
@@ -119,3 +122,20 @@ def host():
     open_host()
     application.start()
     return application
+
+
+@pytest.fixture(scope="module")
+def unusual_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Temporary files of this module go here; the user's name is not ASCII."""
+    folder, usual = tmp_path_factory.mktemp("Zeit 雪 ü"), tempfile.tempdir
+    tempfile.tempdir = str(folder)
+    yield folder
+    tempfile.tempdir = usual
+
+
+@pytest.fixture(scope="module")
+def odd_client(unusual_temporary_folder: Path) -> Iterator[WorkerClient]:
+    """Its worker copies the last scan, and misbehaves on request."""
+    client = WorkerClient(odd_command(unusual_temporary_folder))
+    yield client
+    client.close()

@@ -144,6 +144,7 @@ def test_what_a_panel_needs_reaches_no_torch() -> None:
     """Followed through every import at file scope, so that a panel opens on a machine without torch."""
     waiting = [path for path in FILES if part_of(path) in NEVER_TORCH]
     waiting += [LIBRARY / "bundles" / "store.py", LIBRARY / "forecast.py", LIBRARY / "resources.py"]
+    waiting += [LIBRARY / "worker" / "client.py"]
     seen: set[Path] = set()
     while waiting:
         path = waiting.pop()

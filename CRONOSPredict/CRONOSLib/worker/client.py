@@ -6,7 +6,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from CRONOSLib import errors
 from CRONOSLib.worker.connection import Connection, Ended, Loaded, News
@@ -49,12 +49,17 @@ class Listener:
 
 @dataclass
 class _Task:
-    """A job that was submitted; `deadline` (monotonic, s) is when a cancelled one is stopped by force."""
+    """A job that was submitted.
+
+    deadline: when a cancelled one is stopped by force, monotonic, s
+    doubtful: it was sent to a worker that was idle, which may have been killed unnoticed, and was not heard of since
+    """
 
     number: int
     job: ForecastJob
     listener: Listener
-    deadline: float | None = field(default=None)
+    deadline: float | None = None
+    doubtful: bool = False
 
 
 class WorkerClient:
@@ -184,6 +189,7 @@ class WorkerClient:
         if self._running is not None or self._waiting is None:
             return
         self._running, self._waiting = self._waiting, None
+        self._running.doubtful = self._connection is not None
         self._connected().forecast(self._running.number, self._running.job)
 
     def _take(self, news: News) -> None:
@@ -198,6 +204,7 @@ class WorkerClient:
 
     def _take_of_job(self, task: _Task, news: News) -> None:
         """What is heard of a cancelled job no longer counts, except that it has stopped."""
+        task.doubtful = False
         if isinstance(news, ProgressReply):
             if task.deadline is None:
                 task.listener.progress(news.what, news.fraction, news.seconds_left)
@@ -216,6 +223,9 @@ class WorkerClient:
         task = self._running
         if task is not None and task.deadline is not None:
             self._finish(task.listener.cancelled)
+        elif task is not None and task.doubtful:
+            task.doubtful = False
+            self._connected().forecast(task.number, task.job)
         elif task is not None:
             self._finish(lambda: task.listener.error(_error(ended.failure.kind, ended.failure.sentence)))
         for on_info in unanswered:
