@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from CRONOSLib.bundles.bundle import Bundle
-from CRONOSLib.errors import CronosError, MethodError, MissingPackageError, OutOfMemoryError, OutputError, WorkerError
+from CRONOSLib.errors import (
+    CronosError,
+    MethodError,
+    MissingPackageError,
+    OutOfMemoryError,
+    OutputError,
+    SeriesError,
+    WorkerError,
+)
 from CRONOSLib.forecast import ForecastOptions, forecast
 from CRONOSLib.imaging.grid import Grid
 from CRONOSLib.series import LongitudinalSeries
@@ -130,7 +138,7 @@ def test_what_a_method_prints_goes_to_the_log(odd_client: WorkerClient, growing_
     [
         (TOO_LARGE, OutOfMemoryError, "does not fit into the memory of the computer. Close other programs"),
         (BROKEN, WorkerError, r"failed \(ZeroDivisionError: nobody thought of this\)"),
-        (UNWRITABLE, OutputError, "Temporary files cannot be written .* Make room"),
+        (UNWRITABLE, OutputError, "Temporary files cannot be used .* Make room"),
     ],
 )
 def test_a_failure_is_one_sentence_and_the_worker_lives_on(
@@ -153,6 +161,25 @@ def test_a_cancel_is_heard_and_the_worker_lives_on(odd_client: WorkerClient, gro
     assert (ear.cancels, ear.ends, odd_client.busy) == (1, 1, False)
     odd_client.forecast(odd_job(growing_series(), WELL))
     assert odd_client.pid == pid
+
+
+def test_a_cancel_counts_while_torch_is_still_imported(
+    unusual_temporary_folder: Path, growing_series: MakeSeries
+) -> None:
+    client = WorkerClient()
+    ear = submit(client, odd_job(growing_series(), WELL))
+    until(client, lambda: ear.progress)
+    pid = client.pid
+    client.cancel()
+    seconds = until(client, lambda: ear.ends)
+    print(f"cancelled after {seconds:.3f} s, the worker {'lives' if client.pid == pid else 'was killed'}")
+    assert ear.cancels == 1
+    client.close()
+
+
+def test_a_target_that_is_no_time_is_refused_at_once(client: WorkerClient, growing_series: MakeSeries) -> None:
+    with pytest.raises(SeriesError, match="target time is nan"):
+        client.forecast(ForecastJob(growing_series(), float("nan"), method="lci"))
 
 
 def test_the_last_request_wins(odd_client: WorkerClient, growing_series: MakeSeries) -> None:

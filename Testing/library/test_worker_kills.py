@@ -107,7 +107,9 @@ def test_nothing_is_left_when_a_kill_hits(both: bool, tmp_path: Path, monkeypatc
     print(f"the worker was gone after {time.monotonic() - start:.3f} s")
     assert bool(list(tmp_path.rglob("volume-*.npy"))) == both
     assert len(private_folders()) == 1
-    WorkerClient().close()
+    following = WorkerClient()
+    until(following, lambda: len(private_folders()) == 1)
+    following.close()
     assert private_folders() == []
 
 

@@ -20,7 +20,7 @@ from CRONOSLib.imaging.grid import Grid
 from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.series import LongitudinalSeries, TimeSource, TimeUnit
 from CRONOSLib.worker import forecasting
-from CRONOSLib.worker.crash import why_ended
+from CRONOSLib.worker.failures import why_ended
 from CRONOSLib.worker.forecasting import Forecaster
 from CRONOSLib.worker.job import ForecastJob
 from CRONOSLib.worker.protocol import (
@@ -167,6 +167,7 @@ def test_a_worker_answers_garbage_and_goes_on(spoken_to: subprocess.Popen[bytes]
         assert (reply.job, reply.kind) == (None, "bug")
     requests.write(encode(CancelRequest(99)) + encode(InfoRequest()))
     requests.flush()
+    assert decode(replies.readline()) == CancelledReply(99)
     assert isinstance(decode(replies.readline()), InfoReply)
     requests.close()  # as when the parent dies
     assert spoken_to.wait(60) == 0

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Thread
 
 from CRONOSLib import errors
 from CRONOSLib.worker.connection import Connection, Ended, Loaded, News
@@ -76,7 +77,7 @@ class WorkerClient:
     """
 
     def __init__(self, command: Sequence[str] | None = None, on_log: Callable[[str], None] = _nothing) -> None:
-        remove_abandoned()
+        Thread(target=remove_abandoned, name="tidying", daemon=True).start()
         self._command = list(command or worker_command())
         self._folder = PrivateFolder()
         self._numbers = itertools.count(1)
@@ -90,8 +91,8 @@ class WorkerClient:
 
     @property
     def busy(self) -> bool:
-        """Whether a job runs or waits."""
-        return self._running is not None or self._waiting is not None
+        """Whether a listener waits for the end of its job."""
+        return self._running is not None or self._waiting is not None or bool(self._replaced)
 
     @property
     def log(self) -> str:
@@ -139,8 +140,8 @@ class WorkerClient:
             self._stop(task)
 
     def wait(self) -> None:
-        """Poll until nothing runs or waits."""
-        while self.busy or self._replaced:
+        """Poll until every listener has heard the end of its job."""
+        while self.busy:
             self.poll()
             time.sleep(_POLL_INTERVAL)
 
@@ -236,6 +237,8 @@ class WorkerClient:
         connection, self._connection = self._connected(), None
         connection.kill()
         self.start()  # the user is about to ask for something else
+        for _ in self._ask_info:
+            self._connected().send(InfoRequest())
         self._finish(task.listener.cancelled)
 
     def _finish(self, tell: Callable[[], None]) -> None:

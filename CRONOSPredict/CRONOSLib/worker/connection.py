@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import IO
 
-from CRONOSLib.worker.crash import Failure, why_ended
+from CRONOSLib.worker.failures import Failure, explained, why_ended
 from CRONOSLib.worker.job import ForecastJob, ForecastResult, load_result
 from CRONOSLib.worker.process import Process, kill_process, pipes_of, start_process
 from CRONOSLib.worker.protocol import (
@@ -62,7 +62,7 @@ class Connection:
     def __init__(self, command: Sequence[str], folder: Path, log: Callable[[str], None]) -> None:
         self._command, self._folder, self._log = [*command, "--folder", str(folder)], folder, log
         self._news: SimpleQueue[News] = SimpleQueue()
-        self._outbox: SimpleQueue[Callable[[], Request | None] | None] = SimpleQueue()
+        self._outbox: SimpleQueue[Callable[[], bytes | None] | None] = SimpleQueue()
         self._sender = Sender(folder)
         self._process: Process | None = None
         self._pid: int | None = None
@@ -79,12 +79,12 @@ class Connection:
 
     def send(self, request: Request) -> None:
         """Send a request, after those that wait to be sent."""
-        self._outbox.put(lambda: request)
+        self._outbox.put(lambda: encode(request))
 
     def forecast(self, number: int, job: ForecastJob) -> None:
         """Write the volumes of a job, unless an earlier job has, and send it."""
         self._jobs[number] = job
-        self._outbox.put(lambda: self._request(number, job))
+        self._outbox.put(lambda: self._line_of(number, job))
 
     def next_news(self) -> News | None:
         """What happened since, one thing at a time; None when there is nothing new."""
@@ -118,28 +118,28 @@ class Connection:
         reader = Thread(target=self._read, args=(process, replies, log_reader), name="worker news", daemon=True)
         log_reader.start()
         reader.start()
-        while (make_request := self._outbox.get()) is not None:
-            self._post(make_request(), requests)
+        while (make_line := self._outbox.get()) is not None:
+            self._post(make_line(), requests)
         with suppress(OSError):
             requests.close()
         reader.join()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _request(self, number: int, job: ForecastJob) -> Request | None:
-        """The request of a job; None when its volumes cannot be written, which is told."""
+    def _line_of(self, number: int, job: ForecastJob) -> bytes | None:
+        """The request of a job; None when it cannot be made, which is told."""
         folder = self._job_folder(number)
         try:
             folder.mkdir()
-            return self._sender.request(number, job, folder)
-        except OSError as error:
-            self._news.put(self._unusable_files(number, error))
+            return encode(self._sender.request(number, job, folder))
+        except Exception as error:  # this thread must live: nobody else would tell
+            self._news.put(explained(number, error))
             return None
 
-    def _post(self, request: Request | None, pipe: IO[bytes]) -> None:
-        if request is None or self._killed.is_set():
+    def _post(self, line: bytes | None, pipe: IO[bytes]) -> None:
+        if line is None or self._killed.is_set():
             return
         with suppress(OSError):  # the process has ended, which `_read` tells
-            pipe.write(encode(request))
+            pipe.write(line)
             pipe.flush()
 
     def _read(self, process: Process, replies: IO[bytes], log_reader: Thread) -> None:
@@ -173,8 +173,8 @@ class Connection:
     def _load(self, reply: ResultReply) -> News:
         try:
             return Loaded(reply.job, load_result(self._jobs[reply.job], reply))
-        except (OSError, ValueError) as error:
-            return self._unusable_files(reply.job, error)
+        except Exception as error:  # this thread must live, too
+            return explained(reply.job, error)
 
     def _read_log(self, lines: IO[bytes]) -> None:
         for line in lines:
@@ -187,10 +187,3 @@ class Connection:
 
     def _job_folder(self, number: int) -> Path:
         return self._folder / f"job-{number}"
-
-    def _unusable_files(self, job: int, error: Exception) -> ErrorReply:
-        reason = getattr(error, "strerror", None) or error
-        sentence = (
-            f"Temporary files in '{self._folder.parent}' cannot be used ({reason}). Make room for them on the disk."
-        )
-        return ErrorReply(job, sentence, "OutputError")

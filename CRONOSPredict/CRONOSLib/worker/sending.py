@@ -23,9 +23,13 @@ class Sender:
         self._count = itertools.count()
 
     def request(self, number: int, job: ForecastJob, result_folder: Path) -> ForecastRequest:
-        """The request of a job, its volumes on disk. Raises OSError when they cannot be written."""
-        self._forget_all_but(job)
+        """The request of a job, its volumes on disk.
+
+        Raises OSError when they cannot be written, SeriesError when the target does not suit the series.
+        """
         series = job.series
+        series.horizon(job.target_time)
+        self._forget_all_but(job)
         return ForecastRequest(
             job=number,
             scans=tuple(self._scan(scan) for scan in series),

@@ -6,14 +6,13 @@ import logging
 import os
 import shutil
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import BinaryIO
 
-from CRONOSLib.errors import CronosError
+from CRONOSLib.worker.failures import explained
 from CRONOSLib.worker.forecasting import Forecaster
 from CRONOSLib.worker.protocol import (
     CancelledReply,
@@ -55,6 +54,8 @@ class Server:
         self._requests, self._replies, self._folder = requests, replies, folder
         self._waiting: SimpleQueue[Request] = SimpleQueue()
         self._unwanted: set[int] = set()
+        self._begun = 0
+        self._deciding = Lock()
         self._speaking = Lock()
         self._forecaster = Forecaster()
 
@@ -85,11 +86,21 @@ class Server:
             self._say(ErrorReply(None, str(error), "bug"))
             return
         if isinstance(request, CancelRequest):
-            self._unwanted.add(request.job)
-        elif isinstance(request, ShutdownRequest):
+            self._give_up(request.job)
+            return
+        if isinstance(request, ShutdownRequest):
             self._end()
-        else:
-            self._waiting.put(request)
+        if isinstance(request, ForecastRequest):
+            self._say(ProgressReply(request.job, "Starting", 0.0))
+        self._waiting.put(request)
+
+    def _give_up(self, job: int) -> None:
+        """A job that runs says itself that it stopped; one that waits, perhaps for torch, has stopped already."""
+        with self._deciding:
+            self._unwanted.add(job)
+            waits = job > self._begun
+        if waits:
+            self._say(CancelledReply(job))
 
     def _end(self) -> None:
         if self._folder is not None:
@@ -105,6 +116,11 @@ class Server:
                 self._end()
 
     def _forecast(self, request: ForecastRequest) -> None:
+        with self._deciding:
+            self._begun = request.job
+            self._unwanted = {job for job in self._unwanted if job >= request.job}
+            if request.job in self._unwanted:
+                return
         progress = _Progress(request.job, self._say)
 
         def check() -> None:
@@ -116,14 +132,12 @@ class Server:
             progress.tell(what, fraction)
 
         try:
-            check()
             reply: Reply = self._forecaster.forecast(request, tell, check)
         except Cancelled:
             reply = CancelledReply(request.job)
         except Exception as error:  # the process outlives the mistakes of one forecast
-            reply = _explained(request.job, error)
+            reply = explained(request.job, error)
         self._say(reply)
-        self._unwanted.discard(request.job)
 
 
 class _Progress:
@@ -155,16 +169,6 @@ class _LogToParent(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._tell(LogReply(self.format(record)))
-
-
-def _explained(job: int, error: Exception) -> ErrorReply:
-    if isinstance(error, CronosError):
-        return ErrorReply(job, str(error), type(error).__name__)
-    if isinstance(error, OSError):
-        sentence = f"Temporary files cannot be written ({error.strerror or error}). Make room for them on the disk."
-        return ErrorReply(job, sentence, "OutputError")
-    logging.error("".join(traceback.format_exception(error)))
-    return ErrorReply(job, f"The forecast failed ({type(error).__name__}: {error}). Report it with the log.", "bug")
 
 
 def _warm_up() -> None:

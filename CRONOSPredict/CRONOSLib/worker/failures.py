@@ -1,10 +1,15 @@
-"""Why a worker ended, in one sentence with what to do."""
+"""What went wrong, in one sentence with what to do."""
 
 from __future__ import annotations
 
+import logging
 import signal
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from CRONOSLib.errors import CronosError
+from CRONOSLib.worker.protocol import ErrorReply
 
 _AGAIN = "The next forecast starts it again."
 _MEMORY_MARKS = ("MemoryError", "bad_alloc", "DefaultCPUAllocator", "out of memory", "can't allocate memory")
@@ -19,6 +24,17 @@ class Failure:
 
     sentence: str
     kind: str = "WorkerError"
+
+
+def explained(job: int, error: Exception) -> ErrorReply:
+    """The reply to a job that raised an error; one that no user can mend is logged with its traceback."""
+    if isinstance(error, CronosError):
+        return ErrorReply(job, str(error), type(error).__name__)
+    if isinstance(error, OSError):
+        sentence = f"Temporary files cannot be used ({error.strerror or error}). Make room for them on the disk."
+        return ErrorReply(job, sentence, "OutputError")
+    logging.error("".join(traceback.format_exception(error)))
+    return ErrorReply(job, f"The forecast failed ({type(error).__name__}: {error}). Report it with the log.", "bug")
 
 
 def why_ended(exit_code: int, log: Sequence[str], *, was_ready: bool) -> Failure:
