@@ -116,11 +116,10 @@ def _exhausted(error: Exception) -> str | None:
 
 
 def empty_memory() -> None:
-    """Give back what an abandoned forecast held, so that another process or a smaller forecast can have it."""
-    import torch
-
+    """Give back what earlier forecasts held, so that another process or a smaller forecast can have it."""
     gc.collect()
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 

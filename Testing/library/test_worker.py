@@ -259,10 +259,15 @@ def test_a_worker_that_cannot_start_says_why(
 
 def test_without_torch_the_sentence_says_what_to_install(growing_series: MakeSeries) -> None:
     code = f"import sys; sys.path.insert(0, {str(LIBRARY)!r}); sys.modules['torch'] = None; "
-    client = WorkerClient([sys.executable, "-c", code + "from CRONOSLib.worker.__main__ import main; main()"])
+    code += "from CRONOSLib.worker import server, __main__ as worker; server._IDLE = 0.01; worker.main()"
+    client = WorkerClient([sys.executable, "-c", code])
     answers: list[InfoReply] = []
     client.ask_info(answers.append)
     with pytest.raises(MissingPackageError, match=r"needs the package 'torch'.*install the PyTorch extension"):
         client.forecast(ForecastJob(growing_series(), 180.0, method="lci"))
     assert answers[0].torch is None
+    pid = client.pid
+    with pytest.raises(MissingPackageError):
+        client.forecast(ForecastJob(growing_series(), 180.0, method="lci"))
+    assert client.pid == pid
     client.close()

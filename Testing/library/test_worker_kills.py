@@ -44,6 +44,19 @@ def test_a_worker_that_does_not_hear_is_killed(odd_client: WorkerClient, growing
     assert not lives(pid)
 
 
+def test_a_worker_behind_a_launcher_is_killed_as_well(tmp_path: Path, growing_series: MakeSeries) -> None:
+    """As PythonSlicer starts it: the process that was started is not the one that forecasts."""
+    launch = [sys.executable, "-c", "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"]
+    client = WorkerClient([*launch, *odd_command(tmp_path)])
+    ear = run_until_forecasting(client, odd_job(growing_series(), DEAF))
+    pid = client.pid
+    assert pid is not None
+    client.cancel()
+    until(client, lambda: ear.ends)
+    until(client, lambda: not lives(pid))
+    client.close()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9")
 def test_a_worker_killed_by_others_is_one_sentence_and_starts_again(
     odd_client: WorkerClient, growing_series: MakeSeries

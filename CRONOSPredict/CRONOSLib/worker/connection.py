@@ -109,7 +109,8 @@ class Connection:
             self._folder.mkdir()
             process = self._process = start_process(self._command)
         except OSError as error:
-            self._news.put(Ended(Failure(f"The forecast process cannot start ({error}). Install CRONOS again.")))
+            advice = "Free disk space and memory, or install CRONOS again."
+            self._news.put(Ended(Failure(f"The forecast process cannot start ({error}). {advice}")))
             return
         if self._killed.is_set():
             kill_process(process, None)

@@ -8,10 +8,11 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import BinaryIO
 
+from CRONOSLib import devices
 from CRONOSLib.worker.failures import explained
 from CRONOSLib.worker.forecasting import Forecaster
 from CRONOSLib.worker.protocol import (
@@ -34,6 +35,7 @@ from CRONOSLib.worker.protocol import (
 )
 
 _NEWS_INTERVAL = 0.1  # s; more often, nobody reads it
+_IDLE = 10.0  # s without a request, after which others may have the memory that torch holds in reserve
 
 
 class Cancelled(Exception):
@@ -66,11 +68,18 @@ class Server:
         logging.getLogger().addHandler(_LogToParent(self._say))
         _warm_up()
         while True:
-            request = self._waiting.get()
+            request = self._next_request()
             if isinstance(request, ForecastRequest):
                 self._forecast(request)
             elif isinstance(request, InfoRequest):
                 self._say(_info())
+
+    def _next_request(self) -> Request:
+        try:
+            return self._waiting.get(timeout=_IDLE)
+        except Empty:
+            devices.empty_memory()
+        return self._waiting.get()
 
     def _listen(self) -> None:
         try:
