@@ -64,21 +64,15 @@ class Forecaster:
         self, options: ForecastOptions, make: Callable[[ForecastOptions], Forecast]
     ) -> tuple[Forecast, str | None]:
         """The forecast of the first way that fits into memory, and what to tell the user about that way."""
-        try:
-            return make(options), None
-        except OutOfMemoryError:
-            ways = list(_smaller_ways(options))
-            if not ways:
-                raise
-        for way, note in ways:  # outside the except clause: the error's traceback holds the tensors
-            self._kept.clear()
-            devices.empty_memory()
+        sentence = ""
+        for way, note in _ways(options):
             try:
                 return make(way), note
-            except OutOfMemoryError:
-                if way is ways[-1][0]:
-                    raise
-        raise AssertionError("the last way returns or raises")
+            except OutOfMemoryError as error:
+                sentence = str(error)  # not the error itself: its traceback holds the tensors
+            self._kept.clear()
+            devices.empty_memory()
+        raise OutOfMemoryError(sentence)
 
     def _series(self, request: ForecastRequest) -> LongitudinalSeries:
         return LongitudinalSeries(
@@ -124,8 +118,9 @@ class Forecaster:
         )
 
 
-def _smaller_ways(options: ForecastOptions) -> Iterator[tuple[ForecastOptions, str]]:
-    """Ways to forecast that need less memory, the best first, and a sentence about each."""
+def _ways(options: ForecastOptions) -> Iterator[tuple[ForecastOptions, str | None]]:
+    """Ways to forecast, each in less memory than the one before, and what to tell the user about them."""
+    yield options, None
     device = devices.choose_device(options.device)
     if not devices.computes_in_bf16(options.precision, device) and devices.computes_in_bf16("auto", device):
         yield replace(options, precision="bf16"), "Memory ran out at full precision, so the forecast is in bf16."
