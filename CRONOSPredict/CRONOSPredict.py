@@ -6,12 +6,14 @@ import importlib.util
 import logging
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import slicer
 import vtk
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -44,48 +46,81 @@ class CRONOSPredict(ScriptedLoadableModule):
 
 @parameterNodeWrapper
 class CRONOSPredictParameterNode:
-    """The user's choices, saved with the scene.
+    """The user's choices, saved with the scene; the scans stand beside them, as node references.
 
-    bundlesFolder - folder whose bundles are listed; "." lists those that come with CRONOS
+    method        - name of a method that needs no trained model; "" forecasts with one
+    bundle        - name of the trained model; "" takes the best
+    bundlesFolder - folder of trained models; "." stands for those that come with CRONOS
+    target        - date to forecast, ISO 8601, or a number for scans whose times are no dates; "" proposes one
+    device        - what to compute on, as torch names it
+    alignment, solver, aggregation - "" leaves them to the trained model
+    steps         - of the solver; 0 leaves them to the trained model
+    forecast      - the forecast that is shown
+    segmentation  - inside whose segments the change is measured
+    threshold     - smallest change that counts, in the scan's units; 0 proposes one
+    overlayOpacity - of the map of change over the scans, %
     """
 
+    method: str
+    bundle: str
     bundlesFolder: Path
+    target: str
+    device: str = "auto"
+    alignment: str
+    solver: str
+    steps: Annotated[int, WithinRange(0, 200)] = 0
+    aggregation: str
+    precision: str = "auto"
+    seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 0
+    forecast: vtkMRMLScalarVolumeNode
+    segmentation: vtkMRMLSegmentationNode
+    threshold: float = 0.0
+    overlayOpacity: Annotated[int, WithinRange(0, 100)] = 50
 
 
 class CRONOSPredictWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel: what the Python console offers, and the bundles it can use."""
+    """The panel. What its sections show and do stands in `CRONOSLib.scene.panel`."""
 
     def __init__(self, parent=None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic = None
+        self.panel = None
         self._parameterNode = None
         self._guiTag = None
 
     def setup(self) -> None:
         """Build the panel; called when the user opens the module for the first time."""
+        from CRONOSLib.scene.panel.panel import Panel
+
         ScriptedLoadableModuleWidget.setup(self)
-        panel = slicer.util.loadUI(self.resourcePath("UI/CRONOSPredict.ui"))
-        self.layout.addWidget(panel)
-        self.ui = slicer.util.childWidgetVariables(panel)
-        panel.setMRMLScene(slicer.mrmlScene)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/CRONOSPredict.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = CRONOSPredictLogic()
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.panel = Panel(self.ui)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneImported)
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
+            self.addObserver(scene, event, self.onNodesChanged)
         self.setParameterNode(self.logic.getParameterNode())
 
     def cleanup(self) -> None:
         """Called when the application closes or the module is reloaded."""
         self.setParameterNode(None)
         self.removeObservers()
+        if self.panel is not None:
+            self.panel.close()
 
     def enter(self) -> None:
         """Called each time the user opens this module."""
         self.setParameterNode(self.logic.getParameterNode())
 
     def exit(self) -> None:
-        """Called each time the user opens another module."""
-        self.setParameterNode(None)
+        """Called each time the user opens another module; a forecast that runs goes on."""
 
     def onReload(self) -> None:
         """Reload the library together with the module; Slicer itself reloads this file only."""
@@ -94,13 +129,24 @@ class CRONOSPredictWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.onReload(self)
 
     def onSceneStartClose(self, caller, event) -> None:
-        """The parameter node is about to go."""
+        """The scans and the parameter node are about to go."""
+        self.panel.scene_closes()
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller, event) -> None:
         """A closed scene needs a new parameter node at once when the panel is open."""
         if self.parent.isEntered:
             self.setParameterNode(self.logic.getParameterNode())
+
+    def onSceneImported(self, caller, event) -> None:
+        """A scene that was loaded brings its own choices."""
+        if self._parameterNode is not None:
+            self.setParameterNode(self.logic.getParameterNode())
+
+    def onNodesChanged(self, caller, event) -> None:
+        """A scan or a result may have come or gone."""
+        if self._parameterNode is not None and not slicer.mrmlScene.IsBatchProcessing():
+            self.panel.refresh_soon()
 
     def setParameterNode(self, parameterNode: CRONOSPredictParameterNode | None) -> None:
         """Show the choices of another parameter node, or of none."""
@@ -111,15 +157,12 @@ class CRONOSPredictWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode:
             self._guiTag = self._parameterNode.connectGui(self.ui)
             self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onChoicesChanged)
-            self.onChoicesChanged()
+        if self.panel is not None:
+            self.panel.show(self._parameterNode)
 
     def onChoicesChanged(self, caller=None, event=None) -> None:
-        """List the bundles of the chosen folder."""
-        from CRONOSLib.scene.listing import bundle_table
-
-        folder = self._parameterNode.bundlesFolder
-        headings = (_("Bundle"), _("Trained on"), _("Skill against copying the last scan"))
-        self.ui.bundlesBrowser.html = bundle_table(None if folder == Path() else folder, headings)
+        """Show what follows from the new choices."""
+        self.panel.refresh()
 
 
 class CRONOSPredictLogic(ScriptedLoadableModuleLogic):

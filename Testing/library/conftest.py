@@ -139,3 +139,26 @@ def odd_client(unusual_temporary_folder: Path) -> Iterator[WorkerClient]:
     client = WorkerClient(odd_command(unusual_temporary_folder))
     yield client
     client.close()
+
+
+@pytest.fixture
+def panel(host):
+    """The panel of CRONOS Predict, open on an empty scene."""
+    import slicerhost
+
+    opened = host.open_panel(slicerhost.load_module("CRONOSPredict"))
+    yield opened
+    host.close_panel(opened)
+
+
+@pytest.fixture
+def choose() -> Callable[..., None]:
+    """Choose an entry of the panel's menu Add: `choose(panel, "T1")`."""
+
+    def click(panel, text: str) -> None:
+        menu = panel.ui.addButton.menu()
+        menu.aboutToShow.emit()
+        (action,) = [action for action in menu.actions() if action.text == text]
+        action.trigger()
+
+    return click

@@ -113,4 +113,5 @@ def _properties(widget_class: str) -> set[str] | frozenset[str]:
     if real is not None:
         return real.properties | _properties(real.base)
     described = getattr(QtWidgets, widget_class).staticMetaObject
-    return {described.property(index).name() for index in range(described.propertyCount())}
+    names = {described.property(index).name() for index in range(described.propertyCount())}
+    return names | {"buddy"} if widget_class == "QLabel" else names  # Designer sets a buddy like a property

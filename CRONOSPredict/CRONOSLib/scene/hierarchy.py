@@ -5,9 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 
 import slicer
+import vtk
 
 _STUDY_DATE = "DICOM.StudyDate"
 _STUDY_TIME = "DICOM.StudyTime"
+
+
+def is_scan(node: slicer.vtkMRMLNode) -> bool:
+    """Whether a node may be a scan: a scalar volume that is shown to users, and no label map."""
+    shown = node.IsA("vtkMRMLScalarVolumeNode") and not node.GetHideFromEditors()
+    return bool(shown and not node.IsA("vtkMRMLLabelMapVolumeNode"))
 
 
 class SubjectHierarchy:
@@ -32,6 +39,20 @@ class SubjectHierarchy:
             if date.time() != datetime.min.time():
                 self._node.SetItemAttribute(study, _STUDY_TIME, f"{date:%H%M%S}")
         return study
+
+    def folder(self, parent: int, name: str) -> int:
+        """New folder item under an item, or at the root."""
+        return self._node.CreateFolderItem(parent or self._node.GetSceneItemID(), name)
+
+    def patients(self) -> dict[int, str]:
+        """Items and names of all patients of the scene."""
+        items = self._below(self._node.GetSceneItemID())
+        return {item: self._node.GetItemName(item) for item in items if self._node.GetItemLevel(item) == "Patient"}
+
+    def volumes(self, item: int) -> list[slicer.vtkMRMLScalarVolumeNode]:
+        """Scalar volumes anywhere below an item; label maps are none."""
+        nodes = (self._node.GetItemDataNode(below) for below in self._below(item))
+        return [node for node in nodes if node is not None and is_scan(node)]
 
     def place(self, node: slicer.vtkMRMLNode, parent: int) -> None:
         """Put a data node under an item; outside the application nothing else makes items for nodes."""
@@ -65,6 +86,11 @@ class SubjectHierarchy:
         study = self._node.GetItemAncestorAtLevel(item, "Study") if item else 0
         date = self._node.GetItemAttribute(study, _STUDY_DATE) if study else ""
         return date + (self._node.GetItemAttribute(study, _STUDY_TIME) or "") if date else None
+
+    def _below(self, item: int) -> list[int]:
+        found = vtk.vtkIdList()
+        self._node.GetItemChildren(item, found, True)
+        return [found.GetId(index) for index in range(found.GetNumberOfIds())]
 
     def _patient(self, item: int) -> int:
         return self._node.GetItemAncestorAtLevel(item, "Patient")

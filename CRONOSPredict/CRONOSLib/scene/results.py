@@ -18,9 +18,13 @@ if TYPE_CHECKING:  # a scene is shown without torch, which a forecast needs
     import SimpleITK as sitk
 
     from CRONOSLib.forecast import Forecast
+    from CRONOSLib.worker.job import ForecastResult
 
 RESULT_ATTRIBUTE = "CRONOS.Result"
 """Node attribute of results, never of real scans: `forecast`, `change` or `spread`."""
+
+_CHANGE_ROLE, _SPREAD_ROLE, _LAST_SCAN_ROLE = "CRONOS.Change", "CRONOS.Spread", "CRONOS.LastScan"
+"""Node references of a forecast, by which its other nodes are found in a scene that was saved."""
 
 _TARGET_ATTRIBUTE = "CRONOS.Target"
 _METHOD_ATTRIBUTE = "CRONOS.Method"
@@ -63,7 +67,9 @@ def add_scans(scene: slicer.vtkMRMLScene, series: LongitudinalSeries) -> tuple[s
 
 
 def add_results(
-    scene: slicer.vtkMRMLScene, forecast: Forecast, last_scan: slicer.vtkMRMLScalarVolumeNode
+    scene: slicer.vtkMRMLScene,
+    forecast: Forecast | ForecastResult,
+    last_scan: slicer.vtkMRMLScalarVolumeNode,
 ) -> ResultNodes:
     """New volume nodes of a forecast, named after the last scan and the target.
 
@@ -81,16 +87,38 @@ def add_results(
     display.show_change(nodes["change"])
     if "spread" in nodes:
         display.show_spread(nodes["spread"])
+    results = ResultNodes(nodes["forecast"], nodes["change"], nodes.get("spread"), tuple(forecast.warnings))
+    _refer(results, last_scan)
     hierarchy = SubjectHierarchy(scene)
     date = forecast.series.date_at(forecast.target_time)
     study = hierarchy.study(hierarchy.home_of(last_scan), f"Forecast {target}", date)
     for node in nodes.values():
         hierarchy.place(node, study)
-    return ResultNodes(nodes["forecast"], nodes["change"], nodes.get("spread"), tuple(forecast.warnings))
+    return results
+
+
+def results_of(forecast: slicer.vtkMRMLScalarVolumeNode | None) -> ResultNodes | None:
+    """The nodes of a forecast, or None when it is no forecast or its map of change is gone from the scene."""
+    if forecast is None:
+        return None
+    change = forecast.GetNodeReference(_CHANGE_ROLE)
+    return None if change is None else ResultNodes(forecast, change, forecast.GetNodeReference(_SPREAD_ROLE))
+
+
+def last_scan_of(forecast: slicer.vtkMRMLScalarVolumeNode | None) -> slicer.vtkMRMLScalarVolumeNode | None:
+    """The scan that a forecast is compared with, or None when it is gone from the scene."""
+    return forecast.GetNodeReference(_LAST_SCAN_ROLE) if forecast else None
+
+
+def _refer(results: ResultNodes, last_scan: slicer.vtkMRMLScalarVolumeNode) -> None:
+    spread = results.spread.GetID() if results.spread else None
+    results.forecast.SetNodeReferenceID(_CHANGE_ROLE, results.change.GetID())
+    results.forecast.SetNodeReferenceID(_SPREAD_ROLE, spread)
+    results.forecast.SetNodeReferenceID(_LAST_SCAN_ROLE, last_scan.GetID())
 
 
 def _add_result(
-    scene: slicer.vtkMRMLScene, forecast: Forecast, kind: str, image: sitk.Image, name: str
+    scene: slicer.vtkMRMLScene, forecast: Forecast | ForecastResult, kind: str, image: sitk.Image, name: str
 ) -> slicer.vtkMRMLScalarVolumeNode:
     node = add_volume(scene, image, name)
     node.SetDescription(_NOTICE)

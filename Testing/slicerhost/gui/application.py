@@ -20,8 +20,8 @@ _CTK = (ctk_widgets.ctkCollapsibleButton, ctk_widgets.ctkPathLineEdit)
 _QMRML = (qmrml_widgets.qMRMLWidget, qmrml_widgets.qMRMLNodeComboBox)
 
 
-_KNOWN_NOISE = ("propagateSizeHints", "of the set-type property filters")
-"""What Qt says about the off-screen platform, and about an enumeration that only the real CTK has."""
+_KNOWN_NOISE = ("propagateSizeHints", "of the set-type property filters", "vtkMRMLScene*", "QObject::connect:  (")
+"""What Qt says about the off-screen platform, and about enumerations and slots that only the real widgets have."""
 
 
 class ModuleManager(dressed(QtCore.QObject)):

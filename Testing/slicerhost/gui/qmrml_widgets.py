@@ -47,7 +47,7 @@ class qMRMLNodeComboBox(dressed(QtWidgets.QWidget)):
 
     def __init__(self, parent=None) -> None:
         QtWidgets.QWidget.__init__(self, parent)
-        self._scene, self._tags, self._current = None, [], ""
+        self._scene, self._tags, self._current, self._wanted = None, [], "", []
         self._values = {name: True for name in ("addEnabled", "removeEnabled", "editEnabled", "renameEnabled")}
         self._values |= {"noneEnabled": False, "noneDisplay": "None", "nodeTypes": [], "showHidden": False}
         self._combo = QtWidgets.QComboBox(self)
@@ -84,6 +84,12 @@ class qMRMLNodeComboBox(dressed(QtWidgets.QWidget)):
 
     currentNodeID = QtCore.Property(str, lambda self: self._current, lambda self, value: self._choose(value))
 
+    def addAttribute(self, node_type: str, name: str, value: str) -> None:
+        """List nodes of a class only when they have an attribute of this value."""
+        self._wanted.append((node_type, name, value))
+        if self._scene:
+            self._fill()
+
     def nodeCount(self) -> int:
         """How many nodes are listed."""
         return sum(bool(self._combo.itemData(index)) for index in range(self._combo.count))
@@ -103,7 +109,8 @@ class qMRMLNodeComboBox(dressed(QtWidgets.QWidget)):
 
     def _lists(self, node) -> bool:
         hidden = node.GetHideFromEditors() and not self._values["showHidden"]
-        return not hidden and any(node.IsA(kind) for kind in self._values["nodeTypes"])
+        wanted = all(node.GetAttribute(name) == value for kind, name, value in self._wanted if node.IsA(kind))
+        return not hidden and wanted and any(node.IsA(kind) for kind in self._values["nodeTypes"])
 
     def _on_index(self, index: int = 0) -> None:
         chosen = self._combo.currentData or ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import slicer
-import vtk
 from PySide6 import QtGui
 from vtk.util import numpy_support
 
@@ -14,7 +13,7 @@ class SliceWidget:
     def __init__(self, slice_node) -> None:
         self._logic = slicer.vtkMRMLSliceLogic()
         self._logic.SetMRMLScene(slice_node.GetScene())
-        self._logic.AddSliceNode(slice_node.GetLayoutName())
+        self._logic.SetSliceNode(slice_node)
         slice_node.SetDimensions(300, 300, 1)
 
     def sliceLogic(self):
@@ -37,10 +36,8 @@ class SliceWidget:
         """What the view shows, in pixels."""
         node = self._logic.GetSliceNode()
         node.SetDimensions(width, height, 1)
+        node.SetUVWDimensions(width, height, 1)
         self._logic.FitSliceToBackground(width, height)
-        canvas = vtk.vtkImageCanvasSource2D()
-        canvas.SetExtent(0, width - 1, 0, height - 1, 0, 0)
-        canvas.Update()
         if not self._logic.GetSliceCompositeNode().GetBackgroundVolumeID():
             return QtGui.QImage(width, height, QtGui.QImage.Format_Grayscale8)
         port = self._logic.GetImageDataConnection()

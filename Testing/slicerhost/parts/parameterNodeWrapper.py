@@ -116,6 +116,10 @@ def _connect(wrapper, ui, kinds) -> int:
 
 def _tie(wrapper, name, widget, kind, limits):
     """Name, widget, how to read and write it, its signal; the pairs that the real connectors know."""
+    if _is_node(kind):
+        assert widget.className() == "qMRMLNodeComboBox"
+        signal = "currentNodeChanged(vtkMRMLNode*)"
+        return name, widget, widget.currentNode, widget.setCurrentNode, signal, limits
     pairs = {
         ("QCheckBox", bool): ("checked", "stateChanged(int)"),
         ("QSpinBox", int): ("value", "valueChanged(int)"),

@@ -1,0 +1,91 @@
+"""How much changed, inside segments and in the whole body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+
+from CRONOSLib.imaging.intensity import foreground_of
+from CRONOSLib.scene.nodes import image_of
+
+_WINDOW_PART = 0.1
+"""Part of the last scan's range of intensities that counts as a change when the user names no threshold."""
+
+
+@dataclass(frozen=True)
+class RegionChange:
+    """The change inside one region, in the scan's own units.
+
+    low, high: 5th and 95th percentile
+    volume_ml: of the region; changed_ml: where the change is beyond the threshold, either way
+    """
+
+    name: str
+    mean: float
+    sd: float
+    low: float
+    high: float
+    voxels: int
+    changed_voxels: int
+    volume_ml: float
+    changed_ml: float
+
+
+def usual_threshold(last_scan: slicer.vtkMRMLScalarVolumeNode) -> float:
+    """A tenth of the range between the darkest and the brightest half per cent of the last scan."""
+    low, high = np.percentile(slicer.util.arrayFromVolume(last_scan), (0.5, 99.5))
+    return float(_WINDOW_PART * (high - low)) or 1.0
+
+
+def changes_in(
+    change: slicer.vtkMRMLScalarVolumeNode,
+    last_scan: slicer.vtkMRMLScalarVolumeNode,
+    threshold: float,
+    whole: str,
+    segmentation: slicer.vtkMRMLSegmentationNode | None = None,
+) -> list[RegionChange]:
+    """The change in the whole body, and in each segment.
+
+    threshold: in the scan's units
+    whole:     name of the whole: everything above Otsu's threshold of the last scan
+    """
+    values = slicer.util.arrayFromVolume(change)
+    body = sitk.GetArrayFromImage(foreground_of(image_of(last_scan))) > 0
+    regions = {whole: body} | _segments(segmentation, change)
+    voxel_ml = float(np.prod(change.GetSpacing())) / 1000
+    return [_measured(name, values[inside], threshold, voxel_ml) for name, inside in regions.items() if inside.any()]
+
+
+def _segments(
+    segmentation: slicer.vtkMRMLSegmentationNode | None, change: slicer.vtkMRMLScalarVolumeNode
+) -> dict[str, np.ndarray]:
+    """(D, H, W) masks of the segments on the grid of the change."""
+    if segmentation is None:
+        return {}
+    segments = segmentation.GetSegmentation()
+    return {
+        segments.GetSegment(identifier).GetName(): slicer.util.arrayFromSegmentBinaryLabelmap(
+            segmentation, identifier, change
+        )
+        > 0
+        for identifier in segments.GetSegmentIDs()
+    }
+
+
+def _measured(name: str, values: np.ndarray, threshold: float, voxel_ml: float) -> RegionChange:
+    low, high = np.percentile(values, (5, 95))
+    changed = int(np.count_nonzero(np.abs(values) > threshold))
+    return RegionChange(
+        name=name,
+        mean=float(values.mean()),
+        sd=float(values.std()),
+        low=float(low),
+        high=float(high),
+        voxels=values.size,
+        changed_voxels=changed,
+        volume_ml=values.size * voxel_ml,
+        changed_ml=changed * voxel_ml,
+    )

@@ -1,0 +1,107 @@
+"""Last scan, forecast and change side by side, in linked slice views with the same window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import slicer
+
+from CRONOSLib.scene.nodes import ijk_to_ras
+from CRONOSLib.scene.results import ResultNodes
+
+AXIAL = ("Axial",)
+ALL_PLANES = ("Axial", "Sagittal", "Coronal")
+
+_COLUMNS = ("Last", "Forecast", "Change")
+_COLORS = ("#8C8C8C", "#4C9A2A", "#B3554D")
+_LAYOUT_ID = 5120
+"""Number of the first of our layouts; the second number is that of all planes. Slicer's own end below 1000."""
+
+_VIEW_GROUP = 512
+"""Linked views move together when they are of one group; other views of the user do not."""
+
+
+def show_comparison(
+    layout_manager,
+    last_scan: slicer.vtkMRMLScalarVolumeNode,
+    results: ResultNodes,
+    planes: Sequence[str] = AXIAL,
+    labels: Sequence[str] = _COLUMNS,
+) -> None:
+    """Show one row of three views for each plane; the views are linked, and fitted to the last scan.
+
+    layout_manager: qSlicerLayoutManager
+    planes:         `AXIAL` or `ALL_PLANES`
+    labels:         what stands on the three columns
+    """
+    layouts = layout_manager.layoutLogic().GetLayoutNode()
+    number = _LAYOUT_ID + len(planes)
+    description = _description(planes, labels)
+    if not layouts.AddLayoutDescription(number, description):
+        layouts.SetLayoutDescription(number, description)
+    layout_manager.setLayout(number)
+    for plane in planes:
+        for column, node in zip(_COLUMNS, (last_scan, results.forecast, results.change)):
+            _show(layout_manager.sliceWidget(_view_name(column, plane)), node)
+    _show_legend(layout_manager, results.change, planes)
+    _jump_to_change(layout_manager, results.change, planes)
+
+
+def comparison_views(planes: Sequence[str] = ALL_PLANES, columns: Sequence[str] = _COLUMNS[:2]) -> tuple[str, ...]:
+    """Names of the views of the last scan and the forecast."""
+    return tuple(_view_name(column, plane) for plane in planes for column in columns)
+
+
+def _show(widget, node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    view = widget.mrmlSliceNode()
+    view.SetViewGroup(_VIEW_GROUP)
+    composite = widget.mrmlSliceCompositeNode()
+    composite.SetBackgroundVolumeID(node.GetID())
+    composite.SetForegroundVolumeID(None)
+    composite.SetLabelVolumeID(None)
+    widget.sliceController().fitSliceToBackground()
+    composite.SetLinkedControl(True)
+
+
+def _show_legend(layout_manager, change: slicer.vtkMRMLScalarVolumeNode, planes: Sequence[str]) -> None:
+    """A colour bar in the views of the change only; its title tells the quantity."""
+    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(change)
+    if legend is None:
+        return
+    legend.SetTitleText(change.GetName())
+    legend.RemoveAllViewNodeIDs()
+    for plane in planes:
+        view = layout_manager.sliceWidget(_view_name(_COLUMNS[2], plane)).mrmlSliceNode()
+        legend.AddViewNodeID(view.GetID())
+
+
+def _jump_to_change(layout_manager, change: slicer.vtkMRMLScalarVolumeNode, planes: Sequence[str]) -> None:
+    """Where most changes is what the user wants to see first."""
+    strength = np.abs(slicer.util.arrayFromVolume(change))
+    by_axis = [strength.sum(axis=axes).argmax() for axes in ((0, 1), (0, 2), (1, 2))]  # i, j, k
+    right, anterior, superior, _ = ijk_to_ras(change) @ [*by_axis, 1]
+    for plane in planes:
+        for column in _COLUMNS:
+            view = layout_manager.sliceWidget(_view_name(column, plane)).mrmlSliceNode()
+            view.JumpSliceByOffsetting(right, anterior, superior)
+
+
+def _view_name(column: str, plane: str) -> str:
+    return f"CRONOS{column}{plane}"
+
+
+def _description(planes: Sequence[str], labels: Sequence[str]) -> str:
+    rows = "".join(f"<item>{_row(plane, labels)}</item>" for plane in planes)
+    return f'<layout type="vertical" split="true">{rows}</layout>'
+
+
+def _row(plane: str, labels: Sequence[str]) -> str:
+    views = "".join(
+        f'<item><view class="vtkMRMLSliceNode" singletontag="{_view_name(column, plane)}">'
+        f'<property name="orientation" action="default">{plane}</property>'
+        f'<property name="viewlabel" action="default">{label}</property>'
+        f'<property name="viewcolor" action="default">{color}</property></view></item>'
+        for column, label, color in zip(_COLUMNS, labels, _COLORS)
+    )
+    return f'<layout type="horizontal" split="true">{views}</layout>'

@@ -1,0 +1,33 @@
+"""One volume over another in the slice views of the current layout."""
+
+from __future__ import annotations
+
+import slicer
+
+
+def lay_over(
+    layout_manager,
+    over: slicer.vtkMRMLScalarVolumeNode,
+    under: slicer.vtkMRMLScalarVolumeNode,
+    opacity: float,
+) -> None:
+    """Show a volume over another in every slice view that does not show the first one itself.
+
+    opacity: 0 shows the lower volume alone, 1 the upper one
+    """
+    for name in layout_manager.sliceViewNames():
+        composite = layout_manager.sliceWidget(name).mrmlSliceCompositeNode()
+        if composite.GetBackgroundVolumeID() == over.GetID():
+            continue
+        if composite.GetBackgroundVolumeID() is None:
+            composite.SetBackgroundVolumeID(under.GetID())
+        composite.SetForegroundVolumeID(over.GetID())
+        composite.SetForegroundOpacity(opacity)
+
+
+def take_away(layout_manager, over: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Show a volume no longer over others."""
+    for name in layout_manager.sliceViewNames():
+        composite = layout_manager.sliceWidget(name).mrmlSliceCompositeNode()
+        if composite.GetForegroundVolumeID() == over.GetID():
+            composite.SetForegroundVolumeID(None)

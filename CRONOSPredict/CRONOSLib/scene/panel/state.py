@@ -1,0 +1,108 @@
+"""What the sections of the panel share: the user's choices, the scans, the bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.dates import parse_when
+from CRONOSLib.errors import CronosError, DateError
+from CRONOSLib.forecast import ForecastOptions
+from CRONOSLib.imaging.registration import Alignment
+from CRONOSLib.methods.registry import method_entry
+from CRONOSLib.scene.panel.bundles import BundleList
+from CRONOSLib.scene.panel.scan_list import ScanList
+from CRONOSLib.scene.panel.target import default_target
+from CRONOSLib.series import LongitudinalSeries
+
+
+class PanelState:
+    """The choices of one parameter node, and what follows from them.
+
+    choices:  the module's wrapped parameter node; every choice of the user stands there, and only there
+    timeline: the used scans without voxels, or None; `problem` then says why
+    """
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self._on_change = on_change
+        self._bundles_of: Path | None = None
+        self._bundles = BundleList()
+        self.choices: Any = None
+        self.scans: ScanList | None = None
+        self.timeline: LongitudinalSeries | None = None
+        self.problem = ""
+
+    def show(self, choices) -> None:
+        """Take up the choices of another parameter node, or of none."""
+        self.choices = choices
+        self.scans = None if choices is None else ScanList(choices.parameterNode)
+        self._bundles_of = None
+
+    def changed(self) -> None:
+        """Something was chosen or came into the scene: everything shown follows."""
+        if self.choices is None or self.scans is None:
+            return
+        try:
+            self.timeline, self.problem = self.scans.timeline(), ""
+        except CronosError as error:
+            self.timeline, self.problem = None, str(error)
+        self._on_change()
+
+    @property
+    def bundles(self) -> BundleList:
+        """The bundles of the chosen folder, read again when the folder changes."""
+        folder = self.choices.bundlesFolder
+        if folder != self._bundles_of:
+            self._bundles, self._bundles_of = BundleList.of(folder), folder
+        return self._bundles
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """The chosen bundle; None when the chosen method needs none, or the folder has none."""
+        return self.bundles.named(self.choices.bundle) if self.needs_bundle else None
+
+    @property
+    def needs_bundle(self) -> bool:
+        """Whether a trained model forecasts."""
+        return not self.choices.method or method_entry(self.choices.method).needs_bundle
+
+    @property
+    def target_time(self) -> float | None:
+        """The time to forecast, in the unit of the series; None without scans."""
+        if self.timeline is None:
+            return None
+        try:
+            when = parse_when(self.choices.target, self.timeline.unit)
+            return when if isinstance(when, float) else self.timeline.time_at(when)
+        except CronosError:  # none was chosen yet, or it was for scans with another kind of time
+            return default_target(self.timeline, self.bundle)
+
+    def set_target_time(self, time: float) -> None:
+        """Choose the time to forecast; it is kept as a date where the scans have dates."""
+        if self.timeline is not None:
+            date = self.timeline.date_at(time)
+            self.choices.target = repr(float(time)) if date is None else date.isoformat()
+
+    def options(self) -> ForecastOptions:
+        """How to forecast, from the advanced choices; what is empty or 0 is the bundle's own."""
+        chosen = self.choices
+        return ForecastOptions(
+            alignment=Alignment(chosen.alignment) if chosen.alignment else None,
+            solver=chosen.solver or None,
+            steps=chosen.steps or None,
+            aggregate=chosen.aggregation or None,
+            device=chosen.device or "auto",
+            precision=chosen.precision or "auto",
+            seed=chosen.seed,
+        )
+
+
+def typed_problem(state: PanelState, node, text: str) -> str:
+    """Keep a typed date with a scan; one sentence when it cannot be read, else ""."""
+    try:
+        state.scans.set_when(node, text)  # type: ignore[union-attr]
+    except DateError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,52 @@
+"""Small things that several sections do with Qt's widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import qt
+
+
+@contextmanager
+def silent(*widgets) -> Iterator[None]:
+    """Show new values without their signals: they come from the choices, not from the user."""
+    before = [widget.blockSignals(True) for widget in widgets]
+    try:
+        yield
+    finally:
+        for widget, blocked in zip(widgets, before):
+            widget.blockSignals(blocked)
+
+
+def fill_combo(combo, items: Sequence[tuple[str, str]], chosen: str) -> None:
+    """List (text, data) pairs and show the chosen data; an unknown one shows the first."""
+    shown = [(combo.itemText(index), combo.itemData(index)) for index in range(combo.count)]
+    with silent(combo):
+        if shown != list(items):
+            combo.clear()
+            for text, data in items:
+                combo.addItem(text, data)
+        combo.setCurrentIndex(max(combo.findData(chosen), 0))
+
+
+def on_choice(combo, choose: Callable[[str], None]) -> None:
+    """Call with the data of the item that the user chooses."""
+    combo.connect("activated(int)", lambda index: choose(combo.itemData(index)))
+
+
+def text_item(text: str, tool_tip: str = "", editable: bool = False):
+    """Cell of a table."""
+    item = qt.QTableWidgetItem(text)
+    item.setToolTip(tool_tip or text)
+    flags = qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable
+    item.setFlags(flags | qt.Qt.ItemIsEditable if editable else flags)
+    return item
+
+
+def fill_table(table, rows: Sequence[Sequence[str]]) -> None:
+    """Show rows of texts that are only read."""
+    table.setRowCount(len(rows))
+    for row, texts in enumerate(rows):
+        for column, text in enumerate(texts):
+            table.setItem(row, column, text_item(text))

@@ -1,0 +1,268 @@
+"""Choosing what and when to forecast, running it in the worker, and looking at the result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
+pytest.importorskip("PySide6.QtWidgets", reason="PySide6-Essentials cannot be loaded", exc_type=ImportError)
+from CRONOSLib.scene.nodes import add_volume  # noqa: E402
+from CRONOSLib.scene.results import last_scan_of, results_of  # noqa: E402
+from CRONOSLib.worker.client import WorkerClient  # noqa: E402
+
+FIRST = datetime(2020, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def worker():
+    """One worker for all panels of this file: each would import torch anew."""
+    client = WorkerClient()
+    yield client
+    WorkerClient.close(client)
+
+
+@pytest.fixture(autouse=True)
+def shared_worker(host, worker, monkeypatch) -> None:
+    def finish() -> None:
+        worker.cancel()
+        worker.wait()
+
+    monkeypatch.setattr("CRONOSLib.scene.panel.job.WorkerClient", lambda on_log: worker)
+    monkeypatch.setattr(worker, "close", finish)
+
+
+@pytest.fixture
+def filled(panel, head, choose):
+    """A panel with three visits, 60 days apart, and the method that draws a line."""
+    for index in range(3):
+        day = (FIRST + timedelta(days=60 * index)).date()
+        add_volume(slicer.mrmlScene, head(5 + 2 * index), f"T1 {day}")
+        choose(panel, f"T1 {day}")
+    pick(panel.ui.methodCombo, "linear")
+    return panel
+
+
+def pick(combo, data: str) -> None:
+    """Choose an item as a click does."""
+    index = combo.findData(data)
+    assert index >= 0, data
+    combo.setCurrentIndex(index)
+    combo.activated.emit(index)
+
+
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Let Qt work until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it took too long"
+        slicer.app.processEvents()
+        time.sleep(0.005)
+    slicer.app.processEvents()
+
+
+def run(panel) -> None:
+    panel.ui.forecastButton.click()
+    assert panel.ui.forecastButton.text == "Cancel", panel.ui.messageLabel.text
+    until(lambda: panel.ui.forecastButton.text == "Forecast")
+
+
+def test_a_target_is_proposed_and_described(filled) -> None:
+    assert filled.ui.targetDateEdit.date.toString("yyyy-MM-dd") == "2020-06-29"
+    assert filled.ui.targetDistanceSpin.value == 60
+    assert "Extrapolation: 60 days after the last scan (2020-04-30)" in filled.ui.targetLabel.text
+
+
+def test_calendar_distance_and_slider_are_one_choice(filled) -> None:
+    import qt
+
+    filled.ui.targetDateEdit.date = qt.QDate(2020, 5, 10)
+    assert (filled.ui.targetDistanceSpin.value, filled.ui.targetSlider.value) == (10, 130)
+    filled.ui.targetDistanceSpin.value = -90
+    assert filled.ui.targetDateEdit.date.toString("yyyy-MM-dd") == "2020-01-31"
+    assert "Interpolation: between the scans of 2020-01-01 and 2020-03-01" in filled.ui.targetLabel.text
+    filled.ui.targetSlider.value = 125
+    assert filled._parameterNode.target == "2020-05-05T00:00:00"
+
+
+def test_a_trained_model_is_listed_with_its_skill_and_warns_beyond_its_horizons(filled, tiny_bundle) -> None:
+    pick(filled.ui.methodCombo, "")
+    filled.ui.bundlesFolderEdit.currentPath = str(tiny_bundle.path.parent)
+    assert filled.ui.bundleCombo.currentText == "tiny · skill 0.200"
+    assert "Skill against copying the last scan: 0.200" in filled.ui.bundleLabel.text
+    filled.ui.targetDistanceSpin.value = 150
+    assert "Extrapolation" in filled.ui.targetLabel.text
+    filled.ui.targetDistanceSpin.value = 250
+    assert "Do not rely on this forecast" in filled.ui.targetLabel.text
+    assert filled.ui.forecastButton.enabled
+
+
+def test_a_folder_without_models_says_so_and_forecasts_nothing(filled, tmp_path: Path) -> None:
+    pick(filled.ui.methodCombo, "")
+    filled.ui.bundlesFolderEdit.currentPath = str(tmp_path)
+    assert "no trained model" in filled.ui.bundleLabel.text
+    assert not filled.ui.forecastButton.enabled
+    assert "no trained model" in filled.ui.forecastButton.toolTip
+    filled.ui.bundlesFolderEdit.currentPath = str(tmp_path / "absent")
+    assert "no folder" in filled.ui.bundleLabel.text
+
+
+def test_what_the_user_chose_comes_back_with_the_parameter_node(filled) -> None:
+    filled.ui.stepsSpin.value = 7
+    pick(filled.ui.alignmentCombo, "affine")
+    filled.ui.targetDistanceSpin.value = 33
+    chosen = filled._parameterNode
+    filled.setParameterNode(None)
+    filled.enter()
+    assert (filled._parameterNode.steps, filled._parameterNode.alignment) == (7, "affine")
+    assert (filled.ui.stepsSpin.value, filled.ui.alignmentCombo.currentData) == (7, "affine")
+    assert filled.ui.targetDistanceSpin.value == 33
+    assert chosen.target == filled._parameterNode.target
+
+
+def test_the_choices_of_the_panel_are_those_of_the_library(filled) -> None:
+    from CRONOSLib.devices import PRECISIONS
+    from CRONOSLib.flow.aggregation import AGGREGATIONS
+    from CRONOSLib.flow.solvers import SOLVERS
+
+    def offered(combo) -> set[str]:
+        return {combo.itemData(index) for index in range(combo.count)} - {""}
+
+    assert offered(filled.ui.solverCombo) == set(SOLVERS)
+    assert offered(filled.ui.aggregationCombo) == set(AGGREGATIONS)
+    assert offered(filled.ui.precisionCombo) == set(PRECISIONS)
+
+
+def test_a_forecast_ends_as_nodes_compared_with_the_last_scan(filled) -> None:
+    run(filled)
+    forecast = filled._parameterNode.forecast
+    last = slicer.util.getNode("T1 2020-04-30")
+    assert forecast.GetName() == "T1 2020-04-30 forecast 2020-06-29"
+    assert last_scan_of(forecast) is last
+    layouts = slicer.app.layoutManager()
+    shown = [layouts.sliceWidget(name).mrmlSliceCompositeNode() for name in layouts.sliceViewNames()]
+    assert [view.GetBackgroundVolumeID() for view in shown] == [
+        node.GetID() for node in (last, forecast, results_of(forecast).change)
+    ]
+    assert all(view.GetLinkedControl() for view in shown)
+    displays = [node.GetDisplayNode() for node in (last, forecast)]
+    assert displays[0].GetWindow() == displays[1].GetWindow()
+    assert displays[0].GetLevel() == displays[1].GetLevel()
+
+
+def test_the_worker_forecasts_what_the_console_forecasts(filled) -> None:
+    run(filled)
+    shown = slicer.util.arrayFromVolume(filled._parameterNode.forecast)
+    scans = [slicer.util.getNode(f"T1 2020-{day}") for day in ("01-01", "03-01", "04-30")]
+    results = filled.logic.forecast(scans, targetDate="2020-06-29", method="linear")
+    assert np.allclose(shown, slicer.util.arrayFromVolume(results.forecast), atol=1e-3)
+
+
+def test_three_planes_make_three_rows(filled) -> None:
+    run(filled)
+    filled.ui.comparePlanesButton.click()
+    names = slicer.app.layoutManager().sliceViewNames()
+    assert len(names) == 9
+    node = slicer.app.layoutManager().sliceWidget("CRONOSForecastCoronal").mrmlSliceNode()
+    assert node.GetOrientation() == "Coronal"
+
+
+def test_the_change_lies_over_the_scans_and_goes_again(filled) -> None:
+    run(filled)
+    layouts = slicer.app.layoutManager()
+    views = {name: layouts.sliceWidget(name).mrmlSliceCompositeNode() for name in layouts.sliceViewNames()}
+    change = results_of(filled._parameterNode.forecast).change
+    filled.ui.overlayCheckBox.click()
+    filled.ui.opacitySlider.value = 30
+    assert views["CRONOSLastAxial"].GetForegroundVolumeID() == change.GetID()
+    assert views["CRONOSForecastAxial"].GetForegroundOpacity() == pytest.approx(0.3)
+    assert views["CRONOSChangeAxial"].GetForegroundVolumeID() is None
+    filled.ui.overlayCheckBox.click()
+    assert all(view.GetForegroundVolumeID() is None for view in views.values())
+
+
+def test_blinking_shows_both_in_turn_and_ends_clean(filled) -> None:
+    run(filled)
+    view = slicer.app.layoutManager().sliceWidget("CRONOSLastAxial").mrmlSliceCompositeNode()
+    forecast = filled._parameterNode.forecast
+    filled.ui.blinkButton.click()
+    seen: set[float] = set()
+
+    def look() -> bool:
+        if view.GetForegroundVolumeID() == forecast.GetID():
+            seen.add(view.GetForegroundOpacity())
+        return seen == {0.0, 1.0}
+
+    until(look, 10)
+    filled.ui.blinkButton.click()
+    assert view.GetForegroundVolumeID() is None
+
+
+def test_the_table_measures_the_change_in_the_scans_own_units(filled) -> None:
+    run(filled)
+    filled.ui.thresholdSpin.value = 20
+    until(lambda: filled.ui.changesTable.rowCount == 1)
+    slicer.app.processEvents()
+    change = slicer.util.arrayFromVolume(results_of(filled._parameterNode.forecast).change)
+    changed = int(filled.ui.changesTable.item(0, 5).text())
+    assert 0 < changed <= np.count_nonzero(np.abs(change) > 20)
+    voxel_ml = 2.0 * 2.0 * 3.0 / 1000
+    assert float(filled.ui.changesTable.item(0, 6).text()) == pytest.approx(changed * voxel_ml, abs=0.01)
+
+
+def test_cancelling_answers_within_a_second_and_leaves_no_node(filled) -> None:
+    pick(filled.ui.alignmentCombo, "affine")
+    before = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    filled.ui.forecastButton.click()
+    start = time.monotonic()
+    filled.ui.forecastButton.click()
+    until(lambda: filled.ui.forecastButton.text == "Forecast" and filled.ui.forecastButton.enabled)
+    assert time.monotonic() - start < 1.5
+    assert "cancelled" in filled.ui.messageLabel.text
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == before
+
+
+def test_a_scene_closed_in_the_middle_leaves_a_clean_panel(filled) -> None:
+    filled.ui.forecastButton.click()
+    slicer.mrmlScene.Clear()
+    until(lambda: not filled.panel.run.job.running)
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
+    assert filled.ui.scansTable.rowCount == 0
+    assert not filled.ui.forecastButton.enabled
+
+
+def test_a_last_scan_deleted_in_the_middle_is_said_in_one_sentence(filled) -> None:
+    filled.ui.forecastButton.click()
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode("T1 2020-04-30"))
+    until(lambda: not filled.panel.run.job.running)
+    assert "left the scene" in filled.ui.messageLabel.text
+    assert filled._parameterNode.forecast is None
+
+
+def test_a_worker_that_is_killed_is_said_in_one_sentence_and_the_next_forecast_runs(filled) -> None:
+    import os
+    import signal
+
+    pick(filled.ui.alignmentCombo, "affine")
+    filled.ui.forecastButton.click()
+    until(lambda: filled.ui.progressBar.value > 0)
+    os.kill(filled.panel.run.job.worker_pid, signal.SIGKILL)
+    until(lambda: filled.ui.forecastButton.text == "Forecast")
+    assert "was killed" in filled.ui.messageLabel.text
+    pick(filled.ui.alignmentCombo, "off")
+    run(filled)
+    assert filled._parameterNode.forecast is not None
+
+
+def test_an_error_of_the_library_stands_in_the_panel(filled, head) -> None:
+    slicer.util.arrayFromVolume(slicer.util.getNode("T1 2020-03-01"))[:] = 0
+    slicer.util.arrayFromVolumeModified(slicer.util.getNode("T1 2020-03-01"))
+    filled.ui.forecastButton.click()
+    until(lambda: filled.ui.forecastButton.text == "Forecast")
+    assert "T1 2020-03-01" in filled.ui.messageLabel.text
+    assert filled._parameterNode.forecast is None
