@@ -4,20 +4,62 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CRONOSLib.errors import CronosError, WorkerError
+from CRONOSLib.errors import CronosError, SeriesError, WorkerError
+from CRONOSLib.scene.panel.reading import SeriesReader
 from CRONOSLib.scene.panel.state import PanelState
 from CRONOSLib.scene.results import ResultNodes, add_results
-from CRONOSLib.scene.series import NodeSeries
 from CRONOSLib.worker.client import Listener, WorkerClient
 from CRONOSLib.worker.job import ForecastJob, ForecastResult
 from CRONOSLib.worker.protocol import Device
 
 _POLL_MS = 20
+
+
+@dataclass(frozen=True)
+class ForecastOrder:
+    """A forecast that was asked for, before its scans are read.
+
+    job:    with the scans' times, and no voxels yet
+    scans:  IDs of their nodes, in the same order
+    """
+
+    job: ForecastJob
+    scans: tuple[str, ...]
+
+    @classmethod
+    def of(cls, state: PanelState) -> ForecastOrder:
+        """The choices of the panel as they are now; there must be scans and a target."""
+        assert state.scans is not None
+        assert state.timeline is not None
+        assert state.target_time is not None
+        bundle = state.bundle
+        job = ForecastJob(
+            series=state.timeline,
+            target_time=state.target_time,
+            bundle=bundle.path if bundle else None,
+            method=None if bundle else state.choices.method,
+            options=state.options(),
+        )
+        return cls(job, tuple(row.node.GetID() for row in state.scans.rows() if row.used))
+
+    @property
+    def last(self) -> str:
+        """ID of the last scan's node."""
+        return self.scans[-1]
+
+    def nodes(self) -> list[slicer.vtkMRMLScalarVolumeNode]:
+        """The scans' nodes. Raises SeriesError when one has left the scene."""
+        found = [slicer.mrmlScene.GetNodeByID(identifier) for identifier in self.scans]
+        if None in found:
+            raise SeriesError(_("A scan left the scene before it was read. Start the forecast again."))
+        return found
 
 
 class PanelJob:
@@ -37,7 +79,8 @@ class PanelJob:
         self._on_progress, self._on_done, self._on_devices = on_progress, on_done, on_devices
         self._client: WorkerClient | None = None
         self._waits_for_devices = False
-        self._sent: tuple[object, NodeSeries] | None = None
+        self._order: ForecastOrder | None = None
+        self._reader = SeriesReader()
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_MS)
         self._timer.connect("timeout()", self._poll)
@@ -45,7 +88,7 @@ class PanelJob:
     @property
     def running(self) -> bool:
         """Whether a forecast is under way."""
-        return self._client is not None and self._client.busy
+        return self._order is not None or (self._client is not None and self._client.busy)
 
     @property
     def worker_pid(self) -> int | None:
@@ -60,32 +103,22 @@ class PanelJob:
             self._timer.start()
 
     def start(self, state: PanelState) -> None:
-        """Forecast with the choices of the panel. Raises the errors of `ScanList.series`."""
-        scans = self._series(state)
-        target = state.target_time
-        assert target is not None
-        bundle = state.bundle
-        job = ForecastJob(
-            series=scans.series,
-            target_time=target,
-            bundle=bundle.path if bundle else None,
-            method=None if bundle else state.choices.method,
-            options=state.options(),
-        )
-        last = scans.last_node.GetID()
-        listener = Listener(self._on_progress, lambda result: self._take(result, last), self._fail, self._cancelled)
-        self._worker().submit(job, listener)
+        """Forecast with the choices of the panel as they are now."""
+        self._order = ForecastOrder.of(state)
         self._timer.start()
 
     def cancel(self) -> None:
         """Give up the forecast; answered within a second."""
-        if self._client is not None:
+        if self._order is not None:
+            self._order = None
+            self._cancelled()
+        elif self._client is not None:
             self._client.cancel()
 
     def close(self) -> None:
         """End the worker."""
         self._timer.stop()
-        client, self._client, self._sent = self._client, None, None
+        client, self._client, self._order = self._client, None, None
         if client is not None:
             client.close()
 
@@ -94,26 +127,33 @@ class PanelJob:
             self._client = WorkerClient(on_log=logging.debug)
         return self._client
 
-    def _series(self, state: PanelState) -> NodeSeries:
-        """The scans' voxels; the same objects while nothing changes, so that the worker keeps its alignment."""
-        assert state.scans is not None
-        rows = [row for row in state.scans.rows() if row.used]
-        stamp = [(row.node.GetID(), row.when, row.problem, _stamp(row.node)) for row in rows]
-        if self._sent is None or self._sent[0] != stamp:
-            self._sent = (stamp, state.scans.series())
-        return self._sent[1]
+    def _read(self, order: ForecastOrder) -> None:
+        """Read one more scan; after the last one, the worker takes over."""
+        try:
+            nodes = order.nodes()
+            if self._reader.step(nodes):
+                return
+        except CronosError as error:
+            self._order = None
+            self._fail(error)
+            return
+        self._order = None
+        listener = Listener(self._on_progress, partial(self._take, order.last), self._fail, self._cancelled)
+        self._worker().submit(replace(order.job, series=self._reader.series(order.job.series, nodes)), listener)
 
     def _poll(self) -> None:
+        if self._order is not None:
+            self._read(self._order)
         if self._client is not None:
             self._client.poll()
-        if self._client is None or not (self._client.busy or self._waits_for_devices):
+        if not (self.running or self._waits_for_devices):
             self._timer.stop()
 
     def _take_info(self, info) -> None:
         self._waits_for_devices = False
         self._on_devices(info.devices)
 
-    def _take(self, result: ForecastResult, last_id: str) -> None:
+    def _take(self, last_id: str, result: ForecastResult) -> None:
         last_scan = slicer.mrmlScene.GetNodeByID(last_id)
         if last_scan is None:
             self._on_done(None, _("The last scan left the scene, so its forecast was dropped. Add the scan again."))
@@ -128,10 +168,3 @@ class PanelJob:
 
     def _cancelled(self) -> None:
         self._on_done(None, _("The forecast was cancelled."))
-
-
-def _stamp(node: slicer.vtkMRMLScalarVolumeNode) -> tuple[int, ...]:
-    """Changes when the voxels or the place of a volume do."""
-    transform = node.GetParentTransformNode()
-    moved = transform.GetTransformToWorldMTime() if transform is not None else 0
-    return node.GetImageData().GetMTime(), node.GetMTime(), moved

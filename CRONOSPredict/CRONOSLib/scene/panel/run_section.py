@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
-from CRONOSLib.errors import CronosError
 from CRONOSLib.methods.registry import method_entry
 from CRONOSLib.scene.panel.installing import install_missing, missing_packages
 from CRONOSLib.scene.panel.job import PanelJob
@@ -84,12 +83,9 @@ class RunSection:
     def _start(self) -> None:
         self._say("")
         self._show_progress(_("Preparing"), 0.0, None)
-        try:
-            said = install_missing()
-            if not said:
-                self.job.start(self._state)
-        except CronosError as error:
-            said = str(error)
+        said = install_missing()
+        if not said:
+            self.job.start(self._state)
         self._say(said)
 
     def _show_progress(self, what: str, fraction: float, seconds_left: float | None) -> None:

@@ -14,7 +14,6 @@ from CRONOSLib.errors import DateError, SeriesError
 from CRONOSLib.scene.dates import DATE_ATTRIBUTE, NodeDate, date_of, keep_date
 from CRONOSLib.scene.hierarchy import SubjectHierarchy
 from CRONOSLib.scene.panel.scan_status import notes_about, problem_of
-from CRONOSLib.scene.series import NodeSeries, series_of_dates, series_of_times
 from CRONOSLib.scene.times import NodeTime, keep_time, time_of
 from CRONOSLib.series import LongitudinalSeries, Scan, TimeSource, TimeUnit
 
@@ -92,21 +91,11 @@ class ScanList:
             rows.append(ScanRow(node, use, when, problem, notes_about(node, used)))
         return rows
 
-    def series(self) -> NodeSeries:
-        """The used scans with their voxels. Raises SeriesError, DateError or ImageError."""
-        used = [row for row in self.rows() if row.used]
-        _check(used)
-        nodes = [row.node for row in used]
-        if all(isinstance(row.when, NodeDate) for row in used):
-            return series_of_dates(nodes)
-        unit = used[0].when.unit  # type: ignore[union-attr]
-        times = [row.when.time for row in used]  # type: ignore[union-attr]
-        return series_of_times(nodes, times, unit, TimeSource.SEQUENCE)
-
     def timeline(self) -> LongitudinalSeries:
         """The used scans without their voxels: what the choice of a target needs. Raises SeriesError or DateError."""
         used = [row for row in self.rows() if row.used]
         _check(used)
+        hierarchy = SubjectHierarchy(self._parameters.GetScene())
         voxel = sitk.Image(1, 1, 1, sitk.sitkUInt8)
         scans = [
             Scan(
@@ -115,7 +104,8 @@ class ScanList:
                 name=row.node.GetName(),
                 source=row.when.source,
                 date=row.when.date if isinstance(row.when, NodeDate) else None,
-                patient=SubjectHierarchy(row.node.GetScene()).patient_name(row.node),
+                patient=hierarchy.patient_name(row.node),
+                modality=hierarchy.modality(row.node),
             )
             for row in used
             if row.when is not None
