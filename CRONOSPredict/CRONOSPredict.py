@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +43,35 @@ class CRONOSPredict(ScriptedLoadableModule):
             "CRONOS forecasts by flow matching between the scans of a patient and the target (arXiv 2512.16577). "
             "PyTorch, torchdiffeq and SimpleITK do the computing."
         )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData() -> None:
+    """Offer the sample patient in the module Sample Data; it comes with CRONOS, so nothing is downloaded."""
+    import SampleData
+    from CRONOSLib.errors import BundleError
+    from CRONOSLib.resources import sample_folder
+
+    try:
+        files = sorted(sample_folder().glob("*.nrrd"))
+    except BundleError as error:
+        logging.warning(error)
+        return
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="CRONOS",
+        sampleName="CRONOSGliomaPatient",
+        uris=[file.as_uri() for file in files],
+        fileNames=[file.name for file in files],
+        nodeNames=[file.stem for file in files],
+        customDownloader=loadSamplePatient,
+    )
+
+
+def loadSamplePatient(source=None):
+    """Load the sample patient's scans with their dates; `source` is what the module Sample Data hands over."""
+    from CRONOSLib.scene.sample import load_sample_patient
+
+    return load_sample_patient(slicer.mrmlScene)
 
 
 @parameterNodeWrapper
@@ -148,6 +178,10 @@ class CRONOSPredictWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode is not None and not slicer.mrmlScene.IsBatchProcessing():
             self.panel.refresh_soon()
 
+    def getParameterNode(self) -> CRONOSPredictParameterNode | None:
+        """The choices that the panel shows; None while a scene closes."""
+        return self._parameterNode
+
     def setParameterNode(self, parameterNode: CRONOSPredictParameterNode | None) -> None:
         """Show the choices of another parameter node, or of none."""
         if self._parameterNode:
@@ -224,26 +258,21 @@ class CRONOSPredictTest(ScriptedLoadableModuleTest):
 
     def runTest(self) -> None:
         """Run the whole self test."""
-        self.setUp()
-        self.test_forecastOfTheSamplePatient()
-
-    def test_forecastOfTheSamplePatient(self) -> None:
-        """The sample patient's next scan differs from the last one, lies on its grid, and leaves the scans alone."""
         missing = [name for name in ("torch", "torchdiffeq", "safetensors") if importlib.util.find_spec(name) is None]
         if missing:
             self.delayDisplay(_("No forecast was tested: {packages} missing.").format(packages=", ".join(missing)))
             return
+        self.setUp()
+        self.test_forecastOfTheSamplePatient()
+        self.setUp()
+        self.test_forecastWithThePanel()
 
-        from CRONOSLib.imaging.sources import Source, read_series
-        from CRONOSLib.resources import sample_folder
-        from CRONOSLib.scene.results import add_scans
-
-        series = read_series([Source(sample_folder())])
-        scans = add_scans(slicer.mrmlScene, series)
+    def test_forecastOfTheSamplePatient(self) -> None:
+        """The sample patient's next scan differs from the last one, lies on its grid, and leaves the scans alone."""
+        scans = loadSamplePatient()
         untouched = [(scan.GetMTime(), scan.GetImageData().GetMTime()) for scan in scans]
-        target = series.date_at(series.last.time + 120)
         self.delayDisplay(_("Forecasting the sample patient."))
-        results = CRONOSPredictLogic().forecast(scans, targetDate=target)
+        results = CRONOSPredictLogic().forecast(scans, targetDate="2021-06-17")
 
         forecast, change, last = (
             slicer.util.arrayFromVolume(node) for node in (results.forecast, results.change, scans[-1])
@@ -253,3 +282,28 @@ class CRONOSPredictTest(ScriptedLoadableModuleTest):
         assert abs(change).max() > 0
         assert abs(forecast - last - change).max() < 1e-3 * abs(last).max()
         self.delayDisplay(_("The sample patient was forecast."))
+
+    def test_forecastWithThePanel(self) -> None:
+        """The panel adds the patient, forecasts in the worker process and compares, while the window answers."""
+        if slicer.app.layoutManager() is None:
+            self.delayDisplay(_("The panel was not tested: there is no main window."))
+            return
+        scans = loadSamplePatient()
+        widget = slicer.util.getModuleWidget("CRONOSPredict")
+        widget.enter()
+        widget.panel.series.add(scans)
+        assert widget.ui.scansTable.rowCount == len(scans)
+        assert widget.ui.forecastButton.enabled, widget.ui.forecastButton.toolTip
+
+        self.delayDisplay(_("Forecasting with the panel."))
+        widget.ui.forecastButton.click()
+        end = time.monotonic() + 600
+        while widget.panel.run.job.running and time.monotonic() < end:
+            slicer.app.processEvents()
+            time.sleep(0.01)
+        forecast = widget.getParameterNode().forecast
+        assert forecast is not None, widget.ui.messageLabel.text
+        views = slicer.app.layoutManager().sliceViewNames()
+        shown = [slicer.app.layoutManager().sliceWidget(name).mrmlSliceCompositeNode() for name in views]
+        assert [view.GetBackgroundVolumeID() for view in shown][:2] == [scans[-1].GetID(), forecast.GetID()]
+        self.delayDisplay(_("The panel forecast the sample patient."))

@@ -12,9 +12,11 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 pytest.importorskip("PySide6.QtWidgets", reason="PySide6-Essentials cannot be loaded", exc_type=ImportError)
+from CRONOSLib.bundles.store import list_bundles  # noqa: E402
 from CRONOSLib.scene.nodes import add_volume  # noqa: E402
 from CRONOSLib.scene.results import last_scan_of, results_of  # noqa: E402
 from CRONOSLib.worker.client import WorkerClient  # noqa: E402
+from slicerhost import load_module  # noqa: E402
 
 FIRST = datetime(2020, 1, 1)
 
@@ -266,3 +268,9 @@ def test_an_error_of_the_library_stands_in_the_panel(filled, head) -> None:
     until(lambda: filled.ui.forecastButton.text == "Forecast")
     assert "T1 2020-03-01" in filled.ui.messageLabel.text
     assert filled._parameterNode.forecast is None
+
+
+@pytest.mark.skipif(not list_bundles(on_broken=lambda error: None), reason="no bundle comes with this copy")
+def test_the_modules_own_self_test_passes_with_a_window(panel) -> None:
+    load_module("CRONOSPredict").CRONOSPredictTest().runTest()
+    assert panel.getParameterNode().forecast is not None

@@ -201,3 +201,23 @@ def test_dragging_the_target_answers_at_once_with_many_scans(panel, head, choose
     for position in range(0, 200, 20):
         panel.ui.targetSlider.value = position
     assert (time.perf_counter() - start) / 10 < 0.2
+
+
+def test_the_sample_patient_is_offered_in_sample_data_and_loads_with_its_dates(panel, choose, monkeypatch) -> None:
+    import sys
+    from types import ModuleType, SimpleNamespace
+
+    registered: list[dict] = []
+    sample_data = ModuleType("SampleData")
+    sample_data.SampleDataLogic = SimpleNamespace(  # type: ignore[attr-defined]
+        registerCustomSampleDataSource=lambda **fields: registered.append(fields)
+    )
+    monkeypatch.setitem(sys.modules, "SampleData", sample_data)
+    slicer.app.slots["startupCompleted()"][-1]()
+    (source,) = registered
+    assert len(source["uris"]) == len(source["fileNames"]) == len(source["nodeNames"]) == 4
+    nodes = source["customDownloader"](None)
+    for node in nodes:
+        choose(panel, node.GetName())
+    assert texts(panel, WHEN) == ["2020-08-07", "2020-11-02", "2021-01-17", "2021-05-02"]
+    assert texts(panel, STATUS) == ["✓"] * 4

@@ -40,11 +40,30 @@ class ModuleParent:
         self.path = str(path)
 
 
+class BareApplication:
+    """What a module may ask of `slicer.app` where there is no window: slots are kept, views are none."""
+
+    def __init__(self) -> None:
+        self.slots: dict[str, list] = {}
+
+    def connect(self, signature: str, slot) -> bool:
+        """Keep a slot of qSlicerApplication. Raises AttributeError for an unknown signal."""
+        if signature != "startupCompleted()":
+            raise AttributeError(f"qSlicerApplication has no signal {signature} that this host knows.")
+        self.slots.setdefault(signature, []).append(slot)
+        return True
+
+    def layoutManager(self) -> None:
+        """There is no main window."""
+
+
 def open_host() -> None:
     """Make the missing parts importable and start with an empty scene, as the application does."""
     parts = str(_HERE / "parts")
     if parts not in slicer.__path__:
         slicer.__path__.append(parts)
+    if not hasattr(slicer, "app"):
+        slicer.app = BareApplication()
     slicer.mrmlScene = new_scene()
     slicer.mrmlScene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
     slicer.mrmlScene.colors = slicer.vtkMRMLColorLogic()  # the colour nodes go when it goes

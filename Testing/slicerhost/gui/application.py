@@ -11,6 +11,8 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 import slicer
 from PySide6 import QtCore, QtWidgets
 
+from slicerhost import BareApplication
+
 from . import ctk_widgets, qmrml_widgets
 from .manners import dressed, turn_properties_into_attributes
 from .qt_module import make_qt_module, register_widget
@@ -29,13 +31,18 @@ class ModuleManager(dressed(QtCore.QObject)):
 
     moduleAboutToBeUnloaded = QtCore.Signal(str)
 
+    def module(self, name: str):
+        """What is known of a module whose panel was opened, or None."""
+        return getattr(slicer.modules, name.lower(), None)
 
-class Application:
+
+class Application(BareApplication):
     """What the modules use of qSlicerApplication."""
 
     applicationName = "Slicer"
 
     def __init__(self) -> None:
+        super().__init__()
         self._qt = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer"])
         self._manager = ModuleManager()
         self._layouts: LayoutManager | None = None
@@ -73,6 +80,7 @@ def start() -> Application:
             setattr(sys.modules["ctk"], widget.__name__, widget)
         for widget in _QMRML:
             setattr(slicer, widget.__name__, widget)
+        slicer.qSlicerScriptedLoadableModuleWidget = PanelParent
         for widget in (*_CTK, *_QMRML):
             register_widget(widget)
     slicer.app._open_views(slicer.mrmlScene)
@@ -89,8 +97,12 @@ class PanelParent(qmrml_widgets.qMRMLWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._entered = False
+        self._entered, self._panel = False, None
         QtWidgets.QVBoxLayout(self)
+
+    def self(self):
+        """The panel's Python object."""
+        return self._panel
 
     isEntered = QtCore.Property(bool, lambda self: self._entered)
 
@@ -98,9 +110,14 @@ class PanelParent(qmrml_widgets.qMRMLWidget):
 def open_panel(module: ModuleType):
     """The panel of a module file, set up and entered as when the user opens the module."""
     parent = PanelParent()
-    setattr(slicer.modules, module.__name__.lower(), SimpleNamespace(path=module.__file__))
+    setattr(
+        slicer.modules,
+        module.__name__.lower(),
+        SimpleNamespace(path=module.__file__, widgetRepresentation=lambda: parent),
+    )
     panel = getattr(module, f"{module.__name__}Widget")(parent)
     setattr(slicer.modules, f"{module.__name__}Widget", panel)
+    parent._panel = panel
     parent.setMRMLScene(slicer.mrmlScene)
     panel.setup()
     parent._entered = True

@@ -26,8 +26,9 @@ class Panel:
         self._soon.connect("timeout()", self.refresh)
         self.results = ResultsSection(ui, self._state)
         self.run = RunSection(ui, self._state, self.results.show)
+        self.series = SeriesSection(ui, self._state)
         self._sections = (
-            SeriesSection(ui, self._state),
+            self.series,
             ForecastSection(ui, self._state),
             AdvancedSection(ui, self._state),
             self.run,

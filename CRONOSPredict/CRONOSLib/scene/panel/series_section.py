@@ -36,7 +36,7 @@ class SeriesSection:
         table.connect("itemSelectionChanged()", self._show_selected)
         ui.scanDateEdit.connect("dateChanged(QDate)", self._on_date)
         ui.removeButton.connect("clicked()", self._on_remove)
-        self._menu = AddMenu(ui.addButton, self._add)
+        self._menu = AddMenu(ui.addButton, self.add)
 
     def refresh(self) -> None:
         """Show the scans of the choices."""
@@ -117,7 +117,8 @@ class SeriesSection:
         self._said = ""
         self._state.changed()
 
-    def _add(self, nodes: list, said: str = "") -> None:
+    def add(self, nodes: list, said: str = "") -> None:
+        """Add volume nodes to the series, and say one sentence when something is wrong with them."""
         assert self._state.scans is not None
         self._state.scans.add(nodes)
         self._said = said
