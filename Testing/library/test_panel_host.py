@@ -115,3 +115,11 @@ def _properties(widget_class: str) -> set[str] | frozenset[str]:
     described = getattr(QtWidgets, widget_class).staticMetaObject
     names = {described.property(index).name() for index in range(described.propertyCount())}
     return names | {"buddy"} if widget_class == "QLabel" else names  # Designer sets a buddy like a property
+
+
+@pytest.mark.parametrize("path", UI_FILES, ids=lambda path: path.stem)
+def test_every_control_has_a_tool_tip(path: Path) -> None:
+    for widget in ElementTree.parse(path).iter("widget"):
+        silent = widget.get("class") in {"QLabel", "qMRMLWidget", "QProgressBar", "ctkCollapsibleButton"}
+        told = any(found.get("name") == "toolTip" for found in widget.findall("property"))
+        assert silent or told or widget.get("name") == "forecastButton", widget.get("name")

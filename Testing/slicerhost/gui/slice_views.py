@@ -37,7 +37,9 @@ class SliceWidget:
         node = self._logic.GetSliceNode()
         node.SetDimensions(width, height, 1)
         node.SetUVWDimensions(width, height, 1)
+        offset = node.GetSliceOffset()
         self._logic.FitSliceToBackground(width, height)
+        node.SetSliceOffset(offset)
         if not self._logic.GetSliceCompositeNode().GetBackgroundVolumeID():
             return QtGui.QImage(width, height, QtGui.QImage.Format_Grayscale8)
         port = self._logic.GetImageDataConnection()

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.bundles.store import list_bundles
 from CRONOSLib.errors import BundleError
-from CRONOSLib.scene.panel.target import unsuitable
+from CRONOSLib.scene.panel.target import unit_words, unsuitable
 from CRONOSLib.series import LongitudinalSeries
 
 
@@ -48,7 +48,7 @@ def label(bundle: Bundle, timeline: LongitudinalSeries | None) -> str:
 
 def description(bundle: Bundle) -> str:
     """Rich text: what it is, what it was trained on, its skill; a skill that is not above 0 stands in red."""
-    unit = bundle.time_unit.value
+    unit = unit_words(bundle.time_unit)
     shortest, longest = bundle.horizons
     facts = _("Trained on {cohort}; horizons of {shortest} to {longest} {unit}.").format(
         cohort=bundle.training.get("cohort", "?"), shortest=f"{shortest:.4g}", longest=f"{longest:.4g}", unit=unit

@@ -32,18 +32,20 @@ class ResultsSection:
         ui.opacitySlider.connect("valueChanged(int)", lambda value: self._overlay())
         ui.blinkButton.connect("toggled(bool)", self._on_blink)
         ui.thresholdSpin.connect("valueChanged(double)", lambda value: setattr(state.choices, "threshold", value))
-        headings = [
-            _("Region"),
-            _("Mean"),
-            _("SD"),
-            _("5 %"),
-            _("95 %"),
-            _("Changed voxels"),
-            _("Changed ml"),
-            _("of ml"),
-        ]
+        headings = {
+            _("Region"): _("The whole body, or a segment."),
+            _("Mean"): _("Mean change, in the scan's own units."),
+            _("SD"): _("Standard deviation of the change."),
+            _("5 %"): _("A twentieth of the voxels changes by less."),
+            _("95 %"): _("A twentieth of the voxels changes by more."),
+            _("Changed"): _("Voxels that change by more than the threshold above, either way."),
+            _("ml"): _("Volume of these voxels."),
+            _("of ml"): _("Volume of the region."),
+        }
         ui.changesTable.setColumnCount(len(headings))
-        ui.changesTable.setHorizontalHeaderLabels(headings)
+        ui.changesTable.setHorizontalHeaderLabels(list(headings))
+        for column, meaning in enumerate(headings.values()):
+            ui.changesTable.horizontalHeaderItem(column).setToolTip(meaning)
         ui.changesTable.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         self._measure_soon = qt.QTimer()
         self._measure_soon.setSingleShot(True)

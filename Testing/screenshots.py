@@ -1,0 +1,125 @@
+"""Pictures of the panel as a user sees it, beside its slice views, in Testing/output.
+
+`python Testing/screenshots.py` opens the panel outside Slicer (Testing/slicerhost), forecasts the sample patient with a
+real worker, and saves: empty, filled, running, result, three planes, change over the scans, error, dark theme.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "CRONOSPredict"), str(ROOT / "Testing")]
+
+from slicerhost import load_module, open_host  # noqa: E402
+
+OUTPUT = ROOT / "Testing" / "output"
+PANEL_SIZE = (500, 960)
+VIEWS_SIZE = (960, 960)
+
+
+class Camera:
+    """Saves the panel with the slice views of the current layout at its right."""
+
+    def __init__(self, panel) -> None:
+        from slicerhost.gui.application import slicer
+
+        self._panel, self._slicer, self._count = panel, slicer, 0
+        panel.parent.resize(*PANEL_SIZE)
+
+    def shoot(self, name: str) -> None:
+        """Save one picture; they are numbered in the order in which a user meets them."""
+        from PySide6 import QtGui
+
+        for _ in range(3):
+            self._slicer.app.processEvents()
+        panel = self._panel.parent.grab()
+        height = max(panel.height(), VIEWS_SIZE[1])
+        picture = QtGui.QPixmap(panel.width() + VIEWS_SIZE[0], height)
+        picture.fill(QtGui.QColor("black"))
+        painter = QtGui.QPainter(picture)
+        painter.drawPixmap(0, 0, panel)
+        self._draw_views(painter, panel.width(), height)
+        painter.end()
+        self._count += 1
+        path = OUTPUT / f"panel-{self._count}-{name}.png"
+        picture.save(str(path))
+        print(path.relative_to(ROOT))
+
+    def _draw_views(self, painter, left: int, height: int) -> None:
+        """The views of the layout in rows of three."""
+        from PySide6 import QtCore, QtGui
+
+        layouts = self._slicer.app.layoutManager()
+        names = layouts.sliceViewNames()
+        rows = (len(names) + 2) // 3
+        width, view_height = VIEWS_SIZE[0] // 3, height // rows
+        for index, name in enumerate(names):
+            place = QtCore.QRect(left + width * (index % 3), view_height * (index // 3), width - 4, view_height - 4)
+            widget = layouts.sliceWidget(name)
+            painter.drawImage(place, widget.picture(place.width(), place.height()))
+            painter.setPen(QtGui.QColor("gray"))
+            painter.drawText(place.left() + 8, place.top() + 18, widget.mrmlSliceNode().GetLayoutLabel() or name)
+
+
+def wait_until(slicer, condition: Callable[[], bool], seconds: float = 300.0) -> None:
+    """Let Qt work until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("The panel did not come to the next picture.")
+        slicer.app.processEvents()
+        time.sleep(0.005)
+
+
+def darken() -> None:
+    """The colours of Slicer's dark theme."""
+    from PySide6 import QtGui, QtWidgets
+
+    palette = QtGui.QPalette(QtGui.QColor("#353535"), QtGui.QColor("#353535"))
+    palette.setColor(QtGui.QPalette.Base, QtGui.QColor("#232323"))
+    palette.setColor(QtGui.QPalette.AlternateBase, QtGui.QColor("#2d2d2d"))
+    QtWidgets.QApplication.instance().setPalette(palette)
+
+
+def main() -> None:
+    """Take every picture."""
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    open_host()
+    from slicerhost.gui.application import close_panel, open_panel, slicer, start
+
+    start()
+    module = load_module("CRONOSPredict")
+    panel = open_panel(module)
+    camera = Camera(panel)
+    camera.shoot("empty")
+    scans = module.loadSamplePatient()
+    panel.panel.series.add(scans)
+    if panel.panel.run.reason():  # no trained model in this copy
+        panel.getParameterNode().method = "linear"
+    camera.shoot("filled")
+    panel.ui.forecastButton.click()
+    wait_until(slicer, lambda: panel.ui.progressBar.value > 100 or not panel.panel.run.job.running)
+    camera.shoot("running")
+    wait_until(slicer, lambda: not panel.panel.run.job.running)
+    camera.shoot("result")
+    panel.ui.comparePlanesButton.click()
+    camera.shoot("three-planes")
+    panel.ui.compareButton.click()
+    panel.ui.overlayCheckBox.click()
+    camera.shoot("change-over-scans")
+    panel.ui.overlayCheckBox.click()
+    panel.ui.scansTable.item(0, 2).setText("07/08/2020")
+    camera.shoot("error")
+    panel.ui.scansTable.item(0, 2).setText("2020-08-07")
+    panel.ui.advancedCollapsibleButton.collapsed = False
+    darken()
+    camera.shoot("dark")
+    close_panel(panel)
+
+
+if __name__ == "__main__":
+    main()
