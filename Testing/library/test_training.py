@@ -20,7 +20,14 @@ from CRONOSLib.errors import CohortError, MethodError
 from CRONOSLib.imaging.grid import GridSpec
 from CRONOSLib.imaging.intensity import IntensitySpec
 from CRONOSLib.imaging.preparation import Preprocessing
-from CRONOSLib.training.draws import Draw, assemble, collate, frozen_draws, random_draw
+from CRONOSLib.training.draws import (
+    Draw,
+    assemble,
+    at_gain_of_last,
+    collate,
+    frozen_draws,
+    random_draw,
+)
 from CRONOSLib.training.fit import fit
 from CRONOSLib.training.held_out import evaluate, skill_of
 from CRONOSLib.training.patients import PreparedPatient, prepare_patients
@@ -173,3 +180,11 @@ def test_settings_survive_json_and_refuse_nonsense():
         TrainSettings.from_json({"stepps": 3})
     with pytest.raises(MethodError, match="must be 1 or more"):
         replace(SETTINGS, steps=0)
+
+
+def test_a_gain_between_visits_is_no_change_to_learn(patients):
+    batch = assemble(patients[0], Draw((0, 1), 2), IntensitySpec(), 1.0)
+    brighter = replace(batch, target=1.2 * batch.target)
+    torch.testing.assert_close(at_gain_of_last(brighter).target, at_gain_of_last(batch).target)
+    same = at_gain_of_last(replace(batch, target=1.2 * batch.last_image))
+    torch.testing.assert_close(same.target, batch.last_image)

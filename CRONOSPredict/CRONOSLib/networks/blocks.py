@@ -33,7 +33,7 @@ class TimeResidualBlock(nn.Module):
         self.norm_in = nn.GroupNorm(_groups(groups, channels_in), channels_in)
         self.conv_in = nn.Conv3d(channels_in, channels, 3, padding=1)
         self.norm_out = nn.GroupNorm(_groups(groups, channels), channels)
-        self.modulation = nn.Linear(embedding, 2 * channels)
+        self.modulation = zeroed(nn.Linear(embedding, 2 * channels))
         self.conv_out = zeroed(nn.Conv3d(channels, channels, 3, padding=1))
         self.skip = nn.Conv3d(channels_in, channels, 1) if channels_in != channels else nn.Identity()
 

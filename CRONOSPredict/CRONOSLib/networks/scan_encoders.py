@@ -9,7 +9,7 @@ from torch.nn import functional
 from CRONOSLib.errors import MethodError
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.time_codes import slope_weights
-from CRONOSLib.networks.blocks import modulate
+from CRONOSLib.networks.blocks import modulate, zeroed
 
 
 class ScanSet(nn.Module):
@@ -25,7 +25,7 @@ class ScanSet(nn.Module):
     def __init__(self, inputs: int, width: int, embedding: int, slots: int) -> None:
         super().__init__()
         self.conv = nn.Conv3d(inputs, width, 3, padding=1)
-        self.modulation = nn.Linear(embedding, 2 * width)
+        self.modulation = zeroed(nn.Linear(embedding, 2 * width))
         self.merge = nn.Conv3d(3 * width, width, 1)
 
     def forward(self, inputs: Tensor, context: SeriesBatch, per_scan: Tensor) -> tuple[Tensor, Tensor]:

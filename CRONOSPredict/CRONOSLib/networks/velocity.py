@@ -41,6 +41,8 @@ class VelocitySettings:
                    forecasts the last scan from every member
     gate_horizon:  |t* − t_last| at which the change has reached 76 % of its strength, so that t* = t_last gives
                    I_last exactly; 0 switches the gate off
+    change_scale:  normalised intensity that an output of 1 stands for: scans differ by a few per cent, and without it
+                   the first steps of training overshoot that many times over
     background:    normalised intensity below which all scans count as air; no change is forecast in air, but for
                    about two voxels around what is not. 0: everywhere
     """
@@ -52,6 +54,7 @@ class VelocitySettings:
     clean_context: bool = True
     from_last: bool = True
     gate_horizon: float = 0.05
+    change_scale: float = 0.1
     background: float = 0.05
     time: TimeSettings = field(default_factory=TimeSettings)
     unet: UNetSettings = field(default_factory=UNetSettings)
@@ -64,14 +67,14 @@ class VelocityNetwork(nn.Module):
         super().__init__()
         self.settings = settings
         width, embedding = settings.unet.width, settings.unet.embedding
-        inputs = settings.channels * settings.patch**3 * (2 if settings.clean_context else 1)
+        inputs = settings.channels * settings.patch**3 * (3 if settings.clean_context else 1)
         outputs = settings.channels * settings.patch**3
         encoder = ScanSet if settings.encoder is ScanEncoder.SET else ScanStack
         self.time = TimeEmbedding(settings.time, embedding)
         self.scans = encoder(inputs, width, embedding, settings.slots)
         self.unet = UNet(settings.unet)
         self.norm = nn.GroupNorm(min(settings.unet.groups, width), width)
-        self.modulation = nn.Linear(embedding, 2 * width)
+        self.modulation = zeroed(nn.Linear(embedding, 2 * width))
         slots = 1 if settings.encoder is ScanEncoder.SET else settings.slots
         self.head = zeroed(nn.Conv3d(width, outputs * slots, 3, padding=1))
 
@@ -86,7 +89,9 @@ class VelocityNetwork(nn.Module):
         scans, pooled = self.scans(self._inputs(state, context), context, per_scan)
         trunk = self.unet(pooled, per_patient)
         change = self._heads(trunk, scans, per_scan, count=state.shape[1])
-        change = change[..., : state.shape[-3], : state.shape[-2], : state.shape[-1]].float()
+        change = (
+            change[..., : state.shape[-3], : state.shape[-2], : state.shape[-1]].float() * self.settings.change_scale
+        )
         if self.settings.gate_horizon:
             change = change * _gate(context.horizon, self.settings.gate_horizon)
         if self.settings.background:
@@ -97,10 +102,19 @@ class VelocityNetwork(nn.Module):
 
     def _inputs(self, state: Tensor, context: SeriesBatch) -> Tensor:
         """(B, T, inputs, D/patch, H/patch, W/patch)."""
-        images = torch.cat([state, context.images], dim=2) if self.settings.clean_context else state
+        images = self._beside_context(state, context) if self.settings.clean_context else state
         folded = images.flatten(0, 1)
         folded = functional.pad(folded, _padding(folded.shape[2:], self._multiple))
         return space_to_depth(folded, self.settings.patch).unflatten(0, state.shape[:2])
+
+    def _beside_context(self, state: Tensor, context: SeriesBatch) -> Tensor:
+        """(B, T, 3·C, D, H, W): X₀, and what is small beside it: X₀ − I_last and X_τ − X₀ in units of `change_scale`.
+
+        As plain images the three are nearly the same, and training never finds the difference that matters.
+        """
+        context_images, last = context.images, context.last_image.unsqueeze(1)
+        small = torch.cat([context_images - last, state - context_images], dim=2) / self.settings.change_scale
+        return torch.cat([context_images, small], dim=2)
 
     @property
     def _multiple(self) -> int:

@@ -65,6 +65,19 @@ def assemble(
     )
 
 
+def at_gain_of_last(batch: SeriesBatch) -> SeriesBatch:
+    """The target divided by its gain over the last scan, the least-squares factor between the two.
+
+    A scanner's gain differs from visit to visit at random; nothing forecasts it, and in the simulated gliomas it made
+    seven tenths of the squared error of copying. For training only: a measured forecast meets the target as it is.
+    """
+    last, target = batch.last_image, batch.target
+    assert target is not None
+    axes = tuple(range(1, last.ndim))
+    gain = (last * target).sum(dim=axes, keepdim=True) / (last**2).sum(dim=axes, keepdim=True).clamp(min=1e-12)
+    return replace(batch, target=target / torch.where(gain > 0, gain, 1.0))
+
+
 def collate(items: Sequence[SeriesBatch]) -> SeriesBatch:
     """One batch of many, padded at the end to the longest series.
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.methods.interface import Method
-from CRONOSLib.training.draws import assemble, collate, random_draw
+from CRONOSLib.training.draws import assemble, at_gain_of_last, collate, random_draw
 from CRONOSLib.training.held_out import evaluate, skill_of
 from CRONOSLib.training.patients import PreparedPatient
 from CRONOSLib.training.settings import TrainSettings
@@ -42,7 +42,8 @@ class RandomDraws(IterableDataset):
         patient = self.patients[int(generator.integers(len(self.patients)))]
         draw = random_draw(generator, len(patient.times), settings.max_context, settings.interpolation)
         flip = bool(generator.random() < 0.5)
-        return assemble(patient, draw, settings.preprocessing.intensity, settings.time_scale, flip)
+        batch = assemble(patient, draw, settings.preprocessing.intensity, settings.time_scale, flip)
+        return at_gain_of_last(batch) if settings.match_gain else batch
 
 
 class TrainedMethod(lightning.LightningModule):

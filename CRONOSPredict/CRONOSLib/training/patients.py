@@ -11,11 +11,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import SimpleITK as sitk
 
 from CRONOSLib.cohorts.manifest import Cohort, Patient
 from CRONOSLib.errors import CohortError
-from CRONOSLib.imaging.intensity import IntensityScale, IntensitySpec, scales_of
+from CRONOSLib.imaging.grid import grid_for
+from CRONOSLib.imaging.intensity import IntensityScale, IntensitySpec, foreground_of, scales_of
 from CRONOSLib.imaging.preparation import Preprocessing, prepare
+from CRONOSLib.imaging.registration import Alignment
+from CRONOSLib.imaging.resampling import resample
 from CRONOSLib.imaging.volumes import read_volume
 from CRONOSLib.series import LongitudinalSeries, Scan, TimeSource, TimeUnit
 
@@ -91,18 +95,29 @@ def _write(patient: Patient, folder: Path, preprocessing: Preprocessing, unit: T
     scans = tuple(
         Scan(read_volume(visit.path), visit.time, visit.path.name, TimeSource.MANIFEST) for visit in patient.visits
     )
-    each = replace(preprocessing, intensity=replace(preprocessing.intensity, scope="each"))
-    series = prepare(LongitudinalSeries(scans, unit), each)
+    images, scales = _on_grid(LongitudinalSeries(scans, unit), preprocessing)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent) as beside:
-        np.save(Path(beside) / "visits.npy", series.images.astype(np.float16))
-        facts = {"times": series.times.tolist(), "scales": [vars(scale) for scale in series.scales]}
+        np.save(Path(beside) / "visits.npy", images.astype(np.float16))
+        facts = {"times": [visit.time for visit in patient.visits], "scales": [vars(scale) for scale in scales]}
         (Path(beside) / "visits.json").write_text(json.dumps(facts))
         whole = Path(beside) / "whole"
         whole.mkdir()
         for name in ("visits.npy", "visits.json"):
             os.replace(Path(beside) / name, whole / name)
         os.replace(whole, folder)
+
+
+def _on_grid(series: LongitudinalSeries, preprocessing: Preprocessing) -> tuple[np.ndarray, Sequence[IntensityScale]]:
+    """(V, 1, D, H, W) visits, each by its own intensity scale; without alignment nothing is measured on the visits."""
+    each = replace(preprocessing, intensity=replace(preprocessing.intensity, scope="each"))
+    if preprocessing.alignment is not Alignment.OFF:
+        prepared = prepare(series, each)
+        return prepared.images, prepared.scales
+    grid = grid_for(series.last.image, each.grid, foreground_of(series.last.image))
+    arrays = [sitk.GetArrayFromImage(resample(scan.image, grid)) for scan in series]
+    scales = scales_of(arrays, each.intensity)
+    return np.stack([scale.apply(array)[None] for scale, array in zip(scales, arrays)]), scales
 
 
 def _fingerprint(preprocessing: Preprocessing) -> str:

@@ -22,6 +22,7 @@ class TrainSettings:
     time_scale:      one unit of the network's time, in the cohort's unit (365.25 days: the network counts years)
     max_context:     most context scans of a training draw
     interpolation:   share of draws whose target lies between scans
+    match_gain:      train towards the target at the brightness of the last context
     learning_rate:   peak, after `warmup` × steps; cosine to 0 afterwards
     clip:            gradient norm
     validate_every:  steps between validations and checkpoints
@@ -32,17 +33,18 @@ class TrainSettings:
     steps: int = 2500
     preset: str = "default"
     method_settings: dict[str, Any] = field(default_factory=dict)
-    preprocessing: Preprocessing = field(default_factory=lambda: Preprocessing(GridSpec(spacing_mm=2.0)))
+    preprocessing: Preprocessing = field(default_factory=lambda: Preprocessing(GridSpec(spacing_mm=3.0)))
     align_cohort: bool = False
     time_scale: float = 365.25
     max_context: int = 6
     interpolation: float = 0.1
-    batch_size: int = 1
-    learning_rate: float = 8e-4
+    match_gain: bool = True
+    batch_size: int = 2
+    learning_rate: float = 3e-4
     weight_decay: float = 0.01
     warmup: float = 0.05
     clip: float = 1.0
-    validate_every: int = 500
+    validate_every: int = 250
     every_draw: bool = True
     precision: str = "bf16-mixed"
     seed: int = 0
