@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import SimpleITK as sitk
 
-from CRONOSLib import devices
 from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.forecasting import devices
+from CRONOSLib.forecasting.choice import MethodChoice, override
+from CRONOSLib.forecasting.kept import Kept
+from CRONOSLib.forecasting.times import method_time, most_useful_scans
 from CRONOSLib.imaging.preparation import PreparedSeries, Preprocessing, prepare
 from CRONOSLib.imaging.registration import Alignment, AlignmentReport
-from CRONOSLib.kept import Kept
-from CRONOSLib.method_choice import MethodChoice, override
-from CRONOSLib.method_time import method_time, most_useful_scans
 from CRONOSLib.packages import require
 from CRONOSLib.series import LongitudinalSeries
 
@@ -124,7 +124,7 @@ def forecast(
         series = most_useful_scans(series, target_time, bundle.max_contexts)
     times = method_time(series, target_time, bundle, rescale=options.rescale_time)
     require("torch", "torchdiffeq", purpose="Forecasting")
-    from CRONOSLib.method_run import run
+    from CRONOSLib.forecasting.run import run
 
     device = devices.choose_device(options.device)
     devices.reset_peak_memory(device)

@@ -169,6 +169,20 @@ def test_the_sample_patient_is_compared_with_its_true_scan(
     assert report["metrics"]["truth"]["name"] == "2020-05-01_T1Gd.nrrd"
 
 
+def test_holding_out_forecasts_from_the_scans_before_and_compares_with_the_one_at_the_target(
+    written_patient: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done("forecast", *scans(written_patient), "--target", "2020-04-30", "--hold-out", "--out", out, *QUICK)
+    report = report_of(out)
+    assert [scan["date"] for scan in report["scans"]] == ["2020-01-01", "2020-03-01"]
+    assert report["metrics"]["truth"]["name"] == "visit 120"
+    sentence = mistake(
+        "forecast", *scans(written_patient), "--target", "2020-06-29", "--hold-out", "--out", out, *QUICK
+    )
+    assert "No scan was taken at 2020-06-29" in sentence
+
+
 def test_a_cohort_becomes_a_bundle_that_is_measured_and_forecasts(
     head: Callable[[float], sitk.Image], written_patient: list[str], tmp_path: Path
 ) -> None:

@@ -21,7 +21,8 @@ FLOORS = (
     ("networks",),
     ("methods",),
     ("bundles",),
-    ("forecast", "devices", "method_choice", "kept", "method_run", "method_time"),
+    ("forecasting",),
+    ("forecast",),
     ("cohorts",),
     ("evaluation",),  # before training, which chooses the best weights by measured skill
     ("training",),

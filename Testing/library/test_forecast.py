@@ -17,9 +17,9 @@ from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.bundles.store import load_bundle, save_bundle
 from CRONOSLib.errors import MethodError, SeriesError
 from CRONOSLib.forecast import Forecast, ForecastOptions, forecast
+from CRONOSLib.forecasting.times import method_time, most_useful_scans
 from CRONOSLib.imaging.grid import Grid
 from CRONOSLib.imaging.registration import Alignment
-from CRONOSLib.method_time import method_time, most_useful_scans
 from CRONOSLib.methods.registry import create_method
 from CRONOSLib.series import LongitudinalSeries, TimeUnit
 

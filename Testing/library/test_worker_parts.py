@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from CRONOSLib import devices
 from CRONOSLib.errors import OutOfMemoryError
 from CRONOSLib.forecast import Forecast, ForecastOptions, forecast
+from CRONOSLib.forecasting import devices
 from CRONOSLib.imaging.grid import Grid
 from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.series import LongitudinalSeries, TimeSource, TimeUnit

@@ -38,8 +38,8 @@ def evaluate(
         _check_file(out)
     require("torch", purpose="Evaluating")
     from CRONOSLib.cohorts.manifest import read_cohort
-    from CRONOSLib.devices import choose_device
-    from CRONOSLib.method_choice import MethodChoice
+    from CRONOSLib.forecasting.choice import MethodChoice
+    from CRONOSLib.forecasting.devices import choose_device
     from CRONOSLib.training.held_out import evaluate as measure
     from CRONOSLib.training.patients import prepare_patients
 

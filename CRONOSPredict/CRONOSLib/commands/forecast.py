@@ -52,6 +52,9 @@ def forecast(
     bundle: Annotated[str | None, typer.Option(help="Trained model: a name of `cronos bundles`, or a folder.")] = None,
     method: Annotated[str | None, typer.Option(help="A name of `cronos methods`.")] = None,
     compare: Annotated[Path | None, typer.Option(help="The true scan at the target, to measure against.")] = None,
+    hold_out: Annotated[
+        bool, typer.Option("--hold-out", help="Use only scans before the target, and compare with the one at it.")
+    ] = False,
     align: Annotated[Align | None, typer.Option(help="How earlier scans are brought onto the last one.")] = None,
     mask: Annotated[Path | None, typer.Option(help="Mask of the last scan: what the alignment compares.")] = None,
     unit: Annotated[str | None, typer.Option(help="Unit of times: ms, s, day, week or year.")] = None,
@@ -86,6 +89,8 @@ def forecast(
     target_time = _target_time(scans, request.target, unit)
     scans.horizon(target_time)
     truth = _truth(request.truth, target_time) if request.truth else None
+    if hold_out:
+        scans, truth = scans.held_out(target_time)
     options = ForecastOptions(
         alignment=Alignment(align.value) if align else None,
         solver=solver,

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from CRONOSLib import devices
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.bundles.store import chosen_bundle
 from CRONOSLib.errors import OutOfMemoryError
 from CRONOSLib.forecast import Forecast, ForecastOptions, OnProgress, forecast
-from CRONOSLib.kept import Kept
+from CRONOSLib.forecasting import devices
+from CRONOSLib.forecasting.kept import Kept
 from CRONOSLib.packages import require
 from CRONOSLib.report import report, scan_digest
 from CRONOSLib.series import LongitudinalSeries, Scan

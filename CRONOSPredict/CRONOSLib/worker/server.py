@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import BinaryIO
 
-from CRONOSLib import devices
+from CRONOSLib.forecasting import devices
 from CRONOSLib.worker.failures import explained
 from CRONOSLib.worker.forecasting import Forecaster
 from CRONOSLib.worker.protocol import (

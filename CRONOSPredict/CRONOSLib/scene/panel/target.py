@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.errors import MethodError, SeriesError
-from CRONOSLib.method_time import method_time
+from CRONOSLib.forecasting.times import method_time
 from CRONOSLib.series import LongitudinalSeries, TimeUnit
 
 _REACH = 1.5

@@ -10,8 +10,8 @@ import torch
 
 from CRONOSLib.errors import MethodError
 from CRONOSLib.flow.series_batch import SeriesBatch
+from CRONOSLib.forecasting.times import MethodTime
 from CRONOSLib.imaging.preparation import PreparedSeries
-from CRONOSLib.method_time import MethodTime
 from CRONOSLib.methods.cronos import Cronos
 from CRONOSLib.methods.interface import Members, Method, OnStep
 

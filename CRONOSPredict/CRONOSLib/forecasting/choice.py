@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.bundles.weights import load_method
 from CRONOSLib.errors import MethodError
+from CRONOSLib.forecasting.times import within_one_exam
 from CRONOSLib.imaging.grid import GridSpec
 from CRONOSLib.imaging.intensity import IntensitySpec
 from CRONOSLib.imaging.preparation import Preprocessing
 from CRONOSLib.imaging.registration import Alignment
-from CRONOSLib.method_time import within_one_exam
 from CRONOSLib.methods.registry import create_method, method_entry
 from CRONOSLib.series import TimeUnit
 
