@@ -303,7 +303,8 @@ class CRONOSPredictTest(ScriptedLoadableModuleTest):
             time.sleep(0.01)
         forecast = widget.getParameterNode().forecast
         assert forecast is not None, widget.ui.messageLabel.text
-        views = slicer.app.layoutManager().sliceViewNames()
-        shown = [slicer.app.layoutManager().sliceWidget(name).mrmlSliceCompositeNode() for name in views]
-        assert [view.GetBackgroundVolumeID() for view in shown][:2] == [scans[-1].GetID(), forecast.GetID()]
+        for name, node in (("CRONOSLastAxial", scans[-1]), ("CRONOSForecastAxial", forecast)):
+            view = slicer.app.layoutManager().sliceWidget(name)
+            assert view.mrmlSliceNode().IsMappedInLayout()
+            assert view.mrmlSliceCompositeNode().GetBackgroundVolumeID() == node.GetID()
         self.delayDisplay(_("The panel forecast the sample patient."))

@@ -19,6 +19,11 @@ from slicerhost import load_module, open_host  # noqa: E402
 OUTPUT = ROOT / "Testing" / "output"
 PANEL_SIZE = (500, 960)
 VIEWS_SIZE = (960, 960)
+COLUMNS = ("Last", "Forecast", "Change")
+VIEW_ORDER = (
+    *("Red", "Yellow", "Green"),
+    *(f"CRONOS{column}{plane}" for plane in ("Axial", "Sagittal", "Coronal") for column in COLUMNS),
+)
 
 
 class Camera:
@@ -49,12 +54,16 @@ class Camera:
         picture.save(str(path))
         print(path.relative_to(ROOT))
 
+    @staticmethod
+    def _is_shown(widget) -> bool:
+        return widget is not None and bool(widget.mrmlSliceNode().IsMappedInLayout())
+
     def _draw_views(self, painter, left: int, height: int) -> None:
         """The views of the layout in rows of three."""
         from PySide6 import QtCore, QtGui
 
         layouts = self._slicer.app.layoutManager()
-        names = layouts.sliceViewNames()
+        names = [name for name in VIEW_ORDER if self._is_shown(layouts.sliceWidget(name))]
         rows = (len(names) + 2) // 3
         width, view_height = VIEWS_SIZE[0] // 3, height // rows
         for index, name in enumerate(names):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import slicer
 
 
@@ -15,8 +17,7 @@ def lay_over(
 
     opacity: 0 shows the lower volume alone, 1 the upper one
     """
-    for name in layout_manager.sliceViewNames():
-        composite = layout_manager.sliceWidget(name).mrmlSliceCompositeNode()
+    for composite in _composites(layout_manager, shown_only=True):
         if composite.GetBackgroundVolumeID() == over.GetID():
             continue
         if composite.GetBackgroundVolumeID() is None:
@@ -27,7 +28,14 @@ def lay_over(
 
 def take_away(layout_manager, over: slicer.vtkMRMLScalarVolumeNode) -> None:
     """Show a volume no longer over others."""
-    for name in layout_manager.sliceViewNames():
-        composite = layout_manager.sliceWidget(name).mrmlSliceCompositeNode()
+    for composite in _composites(layout_manager, shown_only=False):
         if composite.GetForegroundVolumeID() == over.GetID():
             composite.SetForegroundVolumeID(None)
+
+
+def _composites(layout_manager, shown_only: bool) -> Iterator[slicer.vtkMRMLSliceCompositeNode]:
+    """What the slice views show; the application keeps the views of other layouts, too."""
+    for name in layout_manager.sliceViewNames():
+        widget = layout_manager.sliceWidget(name)
+        if widget.mrmlSliceNode().IsMappedInLayout() or not shown_only:
+            yield widget.mrmlSliceCompositeNode()

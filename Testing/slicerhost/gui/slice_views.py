@@ -70,6 +70,7 @@ class LayoutManager:
         self._logic = slicer.vtkMRMLLayoutLogic()
         self._logic.SetMRMLScene(scene)
         self._widgets: dict[str, SliceWidget] = {}
+        self._map_views()
 
     def layoutLogic(self):
         """The real vtkMRMLLayoutLogic."""
@@ -83,12 +84,19 @@ class LayoutManager:
     def setLayout(self, layout: int) -> None:
         """Show another layout."""
         self._logic.GetLayoutNode().SetViewArrangement(layout)
+        self._map_views()
+
+    def _map_views(self) -> None:
+        """Tell each view whether it is shown."""
+        shown = self._logic.GetViewNodes()
+        nodes = [shown.GetItemAsObject(index) for index in range(shown.GetNumberOfItems())]
+        for node in slicer.util.getNodesByClass("vtkMRMLAbstractViewNode", self._logic.GetMRMLScene()):
+            node.SetMappedInLayout(node in nodes)
 
     def sliceViewNames(self) -> tuple[str, ...]:
-        """Names of the slice views in the current layout."""
-        shown = self._logic.GetViewNodes()
-        nodes = (shown.GetItemAsObject(index) for index in range(shown.GetNumberOfItems()))
-        return tuple(node.GetLayoutName() for node in nodes if node.IsA("vtkMRMLSliceNode"))
+        """Names of all slice views that any layout has shown so far, in no order to rely on."""
+        nodes = slicer.util.getNodesByClass("vtkMRMLSliceNode", self._logic.GetMRMLScene())
+        return tuple(sorted(node.GetName() for node in nodes))
 
     def sliceWidget(self, name: str) -> SliceWidget | None:
         """The slice view of that name, or None when no layout had it."""
