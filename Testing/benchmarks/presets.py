@@ -45,6 +45,7 @@ ROWS: dict[str, Row] = {
     "ours, blind to time": ("cronos-continuous", "default", {"network": {"time": {"code": "off"}}}),
     "ours, not from the last scan": ("cronos-continuous", "default", {"network": {"from_last": False}}),
     "ours, without gate": ("cronos-continuous", "default", {"network": {"gate_horizon": 0.0}}),
+    "ours, without candidates": ("cronos-continuous", "default", {"network": {"candidates": False}}),
     "ours, air may change": ("cronos-continuous", "default", {"network": {"background": 0.0}}),
     "ours, stacked scans": ("cronos-continuous", "default", {"network": {"encoder": "stack"}}),
 }

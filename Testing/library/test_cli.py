@@ -178,7 +178,7 @@ def test_holding_out_forecasts_from_the_scans_before_and_compares_with_the_one_a
     assert [scan["date"] for scan in report["scans"]] == ["2020-01-01", "2020-03-01"]
     assert report["metrics"]["truth"]["name"] == "visit 120"
     sentence = mistake(
-        "forecast", *scans(written_patient), "--target", "2020-06-29", "--hold-out", "--out", out, *QUICK
+        "forecast", *scans(written_patient), "--target", "2020-06-29", "--hold-out", "--out", tmp_path / "new", *QUICK
     )
     assert "No scan was taken at 2020-06-29" in sentence
 

@@ -124,6 +124,7 @@ def published_network(code: TimeCode) -> VelocitySettings:
         from_last=False,
         gate_horizon=0.0,
         change_scale=1.0,
+        candidates=False,
         background=0.0,
         time=TimeSettings(code, frequencies=(0.5, 1.0, 2.0, 4.0)),
         unet=UNetSettings(multipliers=(1, 1, 2, 4), attention=True),

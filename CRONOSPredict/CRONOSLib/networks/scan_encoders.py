@@ -11,6 +11,9 @@ from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.time_codes import slope_weights
 from CRONOSLib.networks.blocks import modulate, zeroed
 
+SLOPE_SHRINKAGE = 0.02
+"""Time² added to the spread of the visits in a slope, so that close visits give no wild trend."""
+
 
 class ScanSet(nn.Module):
     """Any number of scans: a shared encoder told each scan's time, then three contrasts over time.
@@ -18,9 +21,6 @@ class ScanSet(nn.Module):
     The contrasts are the last scan, the mean, and the least-squares slope times the horizon: what a level, a trend
     and a forecast need, none of which depends on the order in which the scans are given. Cost is linear in T.
     """
-
-    shrinkage = 0.02
-    """Time² added to the spread of the visits in the slope, so that close visits give no wild trend."""
 
     def __init__(self, inputs: int, width: int, embedding: int, slots: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class ScanSet(nn.Module):
         times, mask = context.times, context.mask
         last = functional.one_hot(times.masked_fill(~mask, -torch.inf).argmax(dim=1), times.shape[1])
         mean = mask / mask.sum(dim=1, keepdim=True)
-        slope = slope_weights(times, mask, self.shrinkage) * context.horizon[:, None]
+        slope = slope_weights(times, mask, SLOPE_SHRINKAGE) * context.horizon[:, None]
         return torch.stack([last.to(times.dtype), mean.to(times.dtype), slope], dim=1)
 
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from CRONOSLib.flow.series_batch import SeriesBatch
+from CRONOSLib.flow.time_codes import slope_weights
 from CRONOSLib.networks.blocks import depth_to_space, modulate, space_to_depth, zeroed
-from CRONOSLib.networks.scan_encoders import ScanSet, ScanStack
+from CRONOSLib.networks.scan_encoders import SLOPE_SHRINKAGE, ScanSet, ScanStack
 from CRONOSLib.networks.time_embedding import TimeEmbedding, TimeSettings
 from CRONOSLib.networks.unet import UNet, UNetSettings
 
@@ -43,6 +44,8 @@ class VelocitySettings:
                    I_last exactly; 0 switches the gate off
     change_scale:  normalised intensity that an output of 1 stands for: scans differ by a few per cent, and without it
                    the first steps of training overshoot that many times over
+    candidates:    beside a free change, weigh two changes that need no learning, voxel by voxel: to the mean of the
+                   scans, and along their least-squares slope; so that training starts from what baselines know
     background:    normalised intensity below which all scans count as air; no change is forecast in air, but for
                    about two voxels around what is not. 0: everywhere
     """
@@ -55,6 +58,7 @@ class VelocitySettings:
     from_last: bool = True
     gate_horizon: float = 0.05
     change_scale: float = 0.1
+    candidates: bool = True
     background: float = 0.05
     time: TimeSettings = field(default_factory=TimeSettings)
     unet: UNetSettings = field(default_factory=UNetSettings)
@@ -68,7 +72,7 @@ class VelocityNetwork(nn.Module):
         self.settings = settings
         width, embedding = settings.unet.width, settings.unet.embedding
         inputs = settings.channels * settings.patch**3 * (3 if settings.clean_context else 1)
-        outputs = settings.channels * settings.patch**3
+        outputs = settings.channels * settings.patch**3 * (3 if settings.candidates else 1)
         encoder = ScanSet if settings.encoder is ScanEncoder.SET else ScanStack
         self.time = TimeEmbedding(settings.time, embedding)
         self.scans = encoder(inputs, width, embedding, settings.slots)
@@ -88,10 +92,9 @@ class VelocityNetwork(nn.Module):
         per_scan, per_patient = self.time(context.times, context.mask, context.target_time, tau)
         scans, pooled = self.scans(self._inputs(state, context), context, per_scan)
         trunk = self.unet(pooled, per_patient)
-        change = self._heads(trunk, scans, per_scan, count=state.shape[1])
-        change = (
-            change[..., : state.shape[-3], : state.shape[-2], : state.shape[-1]].float() * self.settings.change_scale
-        )
+        heads = self._heads(trunk, scans, per_scan, count=state.shape[1])
+        heads = heads[..., : state.shape[-3], : state.shape[-2], : state.shape[-1]].float()
+        change = self._change(heads, context)
         if self.settings.gate_horizon:
             change = change * _gate(context.horizon, self.settings.gate_horizon)
         if self.settings.background:
@@ -120,11 +123,19 @@ class VelocityNetwork(nn.Module):
     def _multiple(self) -> int:
         return self.settings.patch * 2 ** (len(self.settings.unet.multipliers) - 1)
 
+    def _change(self, heads: Tensor, context: SeriesBatch) -> Tensor:
+        """(B, T, C, D, H, W) change from the last scan that the outputs stand for."""
+        if not self.settings.candidates:
+            return heads * self.settings.change_scale
+        free, to_mean, along_slope = heads.chunk(3, dim=2)
+        mean, trend = _candidates(context)
+        return free * self.settings.change_scale + to_mean * mean.unsqueeze(1) + along_slope * trend.unsqueeze(1)
+
     def _heads(self, trunk: Tensor, scans: Tensor | None, per_scan: Tensor, count: int) -> Tensor:
-        """(B, T, C, D, H, W) change of each scan."""
+        """(B, T, outputs, D, H, W) of each scan."""
         if scans is None:
             stacked = depth_to_space(self.head(functional.silu(self.norm(trunk))), self.settings.patch)
-            return stacked.unflatten(1, (self.settings.slots, self.settings.channels))[:, :count]
+            return stacked.unflatten(1, (self.settings.slots, -1))[:, :count]
         # One scan at a time: the gradient of a sum broadcast over T took a sixth of a training step.
         changes = [
             self._head(trunk + scan, time) for scan, time in zip(scans.unbind(1), per_scan.unbind(1), strict=True)
@@ -132,13 +143,21 @@ class VelocityNetwork(nn.Module):
         return torch.stack(changes, dim=1)
 
     def _head(self, features: Tensor, time: Tensor) -> Tensor:
-        """(B, C, D, H, W) change of one scan."""
+        """(B, outputs, D, H, W) of one scan."""
         features = modulate(self.norm(features), self.modulation(time))
         return depth_to_space(self.head(functional.silu(features)), self.settings.patch)
 
 
 def _gate(horizon: Tensor, scale: float) -> Tensor:
     return torch.tanh(horizon.abs() / scale)[:, None, None, None, None, None]
+
+
+def _candidates(context: SeriesBatch) -> tuple[Tensor, Tensor]:
+    """(B, C, D, H, W) changes from the last scan to the mean of the scans, and along their slope to the target."""
+    images = torch.where(context.mask[:, :, None, None, None, None], context.images, 0)
+    mean = images.sum(dim=1) / context.mask.sum(dim=1)[:, None, None, None, None]
+    weights = slope_weights(context.times, context.mask, SLOPE_SHRINKAGE) * context.horizon[:, None]
+    return mean - context.last_image, torch.einsum("bt,bt...->b...", weights, images)
 
 
 def _body(context: SeriesBatch, background: float) -> Tensor:

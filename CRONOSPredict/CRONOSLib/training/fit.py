@@ -19,6 +19,7 @@ from lightning.pytorch.loggers import CSVLogger
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.bundles.skill import Skill
 from CRONOSLib.bundles.store import save_bundle
+from CRONOSLib.bundles.weights import round_to_stored
 from CRONOSLib.cohorts.manifest import Cohort, read_cohort
 from CRONOSLib.errors import CohortError
 from CRONOSLib.methods.interface import Method
@@ -146,6 +147,7 @@ def _conclude(
     command: str,
 ) -> FitResult:
     """Measure the model on the held-out patients and save the bundle."""
+    round_to_stored(model)
     results = {
         split: evaluate(model, splits[split], settings, every_draw=settings.every_draw)
         for split in ("validation", "test")

@@ -30,7 +30,7 @@ class TrainSettings:
     precision:       of Lightning, such as "bf16-mixed" or "32-true"
     """
 
-    steps: int = 2500
+    steps: int = 1600
     preset: str = "default"
     method_settings: dict[str, Any] = field(default_factory=dict)
     preprocessing: Preprocessing = field(default_factory=lambda: Preprocessing(GridSpec(spacing_mm=3.0)))
@@ -40,11 +40,11 @@ class TrainSettings:
     interpolation: float = 0.1
     match_gain: bool = True
     batch_size: int = 2
-    learning_rate: float = 3e-4
+    learning_rate: float = 5e-4
     weight_decay: float = 0.01
     warmup: float = 0.05
     clip: float = 1.0
-    validate_every: int = 250
+    validate_every: int = 200
     every_draw: bool = True
     precision: str = "bf16-mixed"
     seed: int = 0
