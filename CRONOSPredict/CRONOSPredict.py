@@ -88,6 +88,7 @@ class CRONOSPredictParameterNode:
     forecast      - the forecast that is shown
     segmentation  - inside whose segments the change is measured
     threshold     - smallest change that counts, in the scan's units; 0 proposes one
+    truth         - scan that the forecast is checked against
     overlayOpacity - of the map of change over the scans, %
     """
 
@@ -104,6 +105,7 @@ class CRONOSPredictParameterNode:
     seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 0
     forecast: vtkMRMLScalarVolumeNode
     segmentation: vtkMRMLSegmentationNode
+    truth: vtkMRMLScalarVolumeNode
     threshold: float = 0.0
     overlayOpacity: Annotated[int, WithinRange(0, 100)] = 50
 

@@ -13,8 +13,13 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 pytest.importorskip("PySide6.QtWidgets", reason="PySide6-Essentials cannot be loaded", exc_type=ImportError)
 from CRONOSLib.bundles.store import list_bundles  # noqa: E402
+from CRONOSLib.evaluation.comparison import compare  # noqa: E402
+from CRONOSLib.forecast import ForecastOptions  # noqa: E402
+from CRONOSLib.forecast import forecast as forecast_series  # noqa: E402
+from CRONOSLib.imaging.registration import Alignment  # noqa: E402
 from CRONOSLib.scene.nodes import add_volume  # noqa: E402
 from CRONOSLib.scene.results import last_scan_of, results_of  # noqa: E402
+from CRONOSLib.scene.series import series_of_dates  # noqa: E402
 from CRONOSLib.worker.client import WorkerClient  # noqa: E402
 from slicerhost import load_module  # noqa: E402
 
@@ -281,3 +286,24 @@ def test_an_error_of_the_library_stands_in_the_panel(filled, head) -> None:
 def test_the_modules_own_self_test_passes_with_a_window(panel) -> None:
     load_module("CRONOSPredict").CRONOSPredictTest().runTest()
     assert panel.getParameterNode().forecast is not None
+
+
+def test_a_forecast_is_checked_against_the_scan_of_its_date(filled, head) -> None:
+    truth = add_volume(slicer.mrmlScene, head(11), "T1 2020-06-29")
+    pick(filled.ui.alignmentCombo, "off")
+    run(filled)
+    assert filled.ui.truthSelector.currentNode() is truth
+    filled.ui.checkButton.click()
+    until(lambda: filled.ui.checkTable.rowCount == 3)
+    forecast = filled._parameterNode.forecast
+    nrmse, lci_nrmse = (float(filled.ui.checkTable.item(0, column).text()) for column in (1, 2))
+    assert 0 < nrmse < lci_nrmse, "a line foresees a lesion that grows"
+    assert float(filled.ui.checkTable.item(2, 1).text()) == pytest.approx(1 - (nrmse / lci_nrmse) ** 2, abs=0.01)
+    scans = [slicer.util.getNode(f"T1 2020-{day}") for day in ("01-01", "03-01", "04-30", "06-29")]
+    series, true_scan = series_of_dates(scans).series.held_out(180.0)
+    off = ForecastOptions(alignment=Alignment.OFF)
+    measured = compare(forecast_series(series, 180.0, method="linear", options=off), true_scan)
+    assert (nrmse, lci_nrmse) == pytest.approx((measured.forecast.nrmse, measured.lci.nrmse), abs=1e-3)
+    error = slicer.util.getNode(f"{forecast.GetName()} error against T1 2020-06-29")
+    assert slicer.util.arrayFromVolume(error).shape == slicer.util.arrayFromVolume(forecast).shape
+    assert filled.ui.forecastButton.text == "Forecast"

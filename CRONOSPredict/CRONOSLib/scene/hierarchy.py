@@ -69,6 +69,11 @@ class SubjectHierarchy:
             return 0
         return self._patient(item) or self._node.GetItemParent(item)
 
+    def parent_of(self, node: slicer.vtkMRMLNode) -> int:
+        """Item under which a node stands; the root when it has no item."""
+        item = self._node.GetItemByDataNode(node)
+        return self._node.GetItemParent(item) if item else self._node.GetSceneItemID()
+
     def patient_name(self, node: slicer.vtkMRMLNode) -> str | None:
         """Name of the patient a node belongs to, or None."""
         item = self._node.GetItemByDataNode(node)

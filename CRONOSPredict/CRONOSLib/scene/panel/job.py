@@ -7,14 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from CRONOSLib.errors import CronosError, SeriesError, WorkerError
+from CRONOSLib.forecast import ForecastOptions
+from CRONOSLib.imaging.registration import Alignment
+from CRONOSLib.scene.nodes import image_of
 from CRONOSLib.scene.panel.reading import SeriesReader
 from CRONOSLib.scene.panel.state import PanelState
 from CRONOSLib.scene.results import ResultNodes, add_results
+from CRONOSLib.series import LongitudinalSeries, Scan, TimeSource
 from CRONOSLib.worker.client import Listener, WorkerClient
 from CRONOSLib.worker.job import ForecastJob, ForecastResult
 from CRONOSLib.worker.protocol import Device
@@ -105,6 +110,39 @@ class PanelJob:
     def start(self, state: PanelState) -> None:
         """Forecast with the choices of the panel as they are now."""
         self._order = ForecastOrder.of(state)
+        self._timer.start()
+
+    def align(
+        self,
+        scan: slicer.vtkMRMLScalarVolumeNode,
+        onto: slicer.vtkMRMLScalarVolumeNode,
+        alignment: Alignment,
+        take: Callable[[np.ndarray], str],
+    ) -> None:
+        """Bring a scan onto another one in the worker, as the scans of a series are.
+
+        take: gets (D, H, W) in the first scan's units on the second one's grid, and returns what to tell the user
+        Raises ImageError when one of them is no scan.
+        """
+        scans = tuple(
+            Scan(image_of(node), float(time), node.GetName(), TimeSource.TYPED)
+            for time, node in enumerate((scan, onto))
+        )
+        job = ForecastJob(  # copying the last scan takes no time, and tells how the first one was aligned
+            series=LongitudinalSeries(scans),
+            target_time=1.0,
+            method="lci",
+            options=ForecastOptions(alignment=alignment, device="cpu"),
+            keep_aligned=True,
+        )
+
+        def finish(result: ForecastResult) -> None:
+            assert result.flow is not None
+            assert result.flow.aligned is not None
+            said = take(result.flow.aligned[0])
+            self._on_done(None, "\n".join(text for text in (said, *result.warnings) if text))
+
+        self._worker().submit(job, Listener(self._on_progress, finish, self._fail, self._cancelled))
         self._timer.start()
 
     def cancel(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import qt
 
 from CRONOSLib.scene.panel.advanced_section import AdvancedSection
+from CRONOSLib.scene.panel.check_section import CheckSection
 from CRONOSLib.scene.panel.forecast_section import ForecastSection
 from CRONOSLib.scene.panel.results_section import ResultsSection
 from CRONOSLib.scene.panel.run_section import RunSection
@@ -33,6 +34,7 @@ class Panel:
             AdvancedSection(ui, self._state),
             self.run,
             self.results,
+            CheckSection(ui, self._state, self.run),
         )
 
     def show(self, choices) -> None:

@@ -33,7 +33,7 @@ class RunSection:
         ui.forecastButton.connect("clicked()", self._on_clicked)
         ui.progressBar.setRange(0, _FULL)
         ui.progressBar.visible = False
-        self._say("")
+        self.say("")
 
     def refresh(self) -> None:
         """Show whether a forecast can be made, and why not."""
@@ -74,19 +74,19 @@ class RunSection:
     def _on_clicked(self) -> None:
         if self.job.running:
             self._cancelling = True
-            self._say(_("Cancelling…"))
+            self.say(_("Cancelling…"))
             self.job.cancel()
         else:
             self._start()
         self.refresh()
 
     def _start(self) -> None:
-        self._say("")
+        self.say("")
         self._show_progress(_("Preparing"), 0.0, None)
         said = install_missing()
         if not said:
             self.job.start(self._state)
-        self._say(said)
+        self.say(said)
 
     def _show_progress(self, what: str, fraction: float, seconds_left: float | None) -> None:
         left = "" if seconds_left is None else " · " + _("{seconds} s left").format(seconds=max(1, round(seconds_left)))
@@ -95,7 +95,7 @@ class RunSection:
 
     def _finish(self, nodes: ResultNodes | None, said: str) -> None:
         self._cancelling = False
-        self._say(said)
+        self.say(said)
         if self._state.choices is None:
             return
         if nodes is not None:
@@ -107,6 +107,7 @@ class RunSection:
         if self._state.choices is not None:
             self.refresh()
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Show one message to the user; "" shows none."""
         self._ui.messageLabel.text = text
         self._ui.messageLabel.visible = bool(text)

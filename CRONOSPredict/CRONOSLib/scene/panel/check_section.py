@@ -1,0 +1,100 @@
+"""The forecast against the scan that was really taken, at the end of section "Results"."""
+
+from __future__ import annotations
+
+import numpy as np
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from CRONOSLib.errors import CronosError, DateError
+from CRONOSLib.imaging.intensity import IntensitySpec
+from CRONOSLib.imaging.registration import Alignment
+from CRONOSLib.scene.check import Check, add_error_map, check
+from CRONOSLib.scene.dates import date_of
+from CRONOSLib.scene.panel.run_section import RunSection
+from CRONOSLib.scene.panel.state import PanelState
+from CRONOSLib.scene.panel.widgets import fill_table
+from CRONOSLib.scene.results import RESULT_ATTRIBUTE, last_scan_of
+
+
+class CheckSection:
+    """Brings the true scan onto the last one in the worker, then measures."""
+
+    def __init__(self, ui, state: PanelState, run: RunSection) -> None:
+        self._ui, self._state, self._run = ui, state, run
+        self._proposed_for = ""
+        self._checked: tuple[str, str] = ("", "")
+        headings = [_("Measure"), _("Forecast"), _("Copy of the last scan")]
+        ui.checkTable.setColumnCount(len(headings))
+        ui.checkTable.setHorizontalHeaderLabels(headings)
+        ui.checkTable.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        ui.checkButton.connect("clicked()", self._on_clicked)
+
+    def refresh(self) -> None:
+        """Propose the scan of the forecast's date, and show what was measured for these two."""
+        forecast = self._state.choices.forecast
+        last_scan = last_scan_of(forecast)
+        self._ui.truthSelector.enabled = last_scan is not None
+        if last_scan is not None and self._proposed_for != forecast.GetID():
+            self._proposed_for = forecast.GetID()
+            if (taken := _taken_at_the_date_of(forecast)) is not None:
+                self._state.choices.truth = taken
+        truth = self._state.choices.truth
+        usable = last_scan is not None and truth not in (None, forecast, last_scan)
+        self._ui.checkButton.enabled = usable and not self._run.job.running
+        if self._checked != (_id(forecast), _id(truth)):
+            fill_table(self._ui.checkTable, [])
+
+    def _on_clicked(self) -> None:
+        forecast, truth = self._state.choices.forecast, self._state.choices.truth
+        alignment = Alignment(self._state.choices.alignment or "rigid")
+        try:
+            self._run.job.align(truth, last_scan_of(forecast), alignment, self._take)
+        except CronosError as error:
+            self._run.say(str(error))
+        self._run.refresh()
+        self.refresh()
+
+    def _take(self, aligned: np.ndarray) -> str:
+        """Measure once the true scan lies on the last one; returns what to tell the user."""
+        forecast, truth = self._state.choices.forecast, self._state.choices.truth
+        last_scan = last_scan_of(forecast)
+        if last_scan is None or truth is None:
+            return _("A scan left the scene before it was checked. Choose another one.")
+        bundle = self._state.bundle
+        spec = bundle.preprocessing.intensity if bundle else IntensitySpec()
+        result = check(slicer.util.arrayFromVolume(forecast), slicer.util.arrayFromVolume(last_scan), aligned, spec)
+        add_error_map(result.error, forecast, truth)
+        self._checked = (_id(forecast), _id(truth))
+        fill_table(self._ui.checkTable, _rows(result))
+        return ""
+
+
+def _rows(result: Check) -> list[tuple[str, str, str]]:
+    skill = "–" if result.skill is None else f"{result.skill:.3f}"
+    return [
+        (_("NRMSE (0 is perfect)"), f"{result.nrmse:.4f}", f"{result.lci_nrmse:.4f}"),
+        (_("PSNR, dB"), f"{result.psnr:.2f}", f"{result.lci_psnr:.2f}"),
+        (_("Skill (1 is perfect, 0 is copying)"), skill, "0"),
+    ]
+
+
+def _taken_at_the_date_of(forecast: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode | None:
+    """A real scan of the day that was forecast, or None."""
+    day = _day_of(forecast)
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    real = (node for node in volumes if not node.GetAttribute(RESULT_ATTRIBUTE) and node.GetImageData() is not None)
+    return next((node for node in real if day is not None and _day_of(node) == day), None)
+
+
+def _day_of(node: slicer.vtkMRMLScalarVolumeNode):
+    try:
+        found = date_of(node)
+    except DateError:
+        return None
+    return found.date.date() if found else None
+
+
+def _id(node: slicer.vtkMRMLNode | None) -> str:
+    return node.GetID() if node else ""
