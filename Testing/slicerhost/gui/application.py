@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from types import ModuleType, SimpleNamespace
@@ -71,6 +72,7 @@ def start() -> Application:
     """The one application of this process; a new main window's views each time."""
     if not isinstance(getattr(slicer, "app", None), Application):
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
+        _keep_constants_alive()
         QtCore.qInstallMessageHandler(_say)
         turn_properties_into_attributes()
         slicer.app = Application()
@@ -90,6 +92,13 @@ def start() -> Application:
 def _say(kind, context, message: str) -> None:
     if not any(noise in message for noise in _KNOWN_NOISE):
         print(message, file=sys.stderr)
+
+
+def _keep_constants_alive() -> None:
+    """PySide6 6.12 takes None, True and False for immortal, which they are from Python 3.12 on only."""
+    if sys.version_info < (3, 12):
+        for constant in (None, True, False):
+            ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 40
 
 
 class PanelParent(qmrml_widgets.qMRMLWidget):
