@@ -97,39 +97,41 @@ def _optimise(
         folder, "best", MONITOR, mode="max", save_last=True, enable_version_counter=False,
         every_n_train_steps=min(settings.validate_every, settings.steps),  # a run shorter than that keeps its end
     )  # fmt: skip
-    trainer = lightning.Trainer(
-        default_root_dir=out,
-        accelerator="auto",
-        devices=1,
-        precision=settings.precision,  # type: ignore[arg-type]
-        max_steps=settings.steps,
-        gradient_clip_val=settings.clip,
-        logger=CSVLogger(out, name="", version=""),
-        callbacks=[MeasureSkill(validation, settings), keep],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=10,
-    )
     model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     module = TrainedMethod(model, patients, settings)
     last = folder / "last.ckpt"
     with _quiet():
+        trainer = lightning.Trainer(
+            default_root_dir=out,
+            accelerator="auto",
+            devices=1,
+            precision=settings.precision,  # type: ignore[arg-type]
+            max_steps=settings.steps,
+            gradient_clip_val=settings.clip,
+            logger=CSVLogger(out, name="", version=""),
+            callbacks=[MeasureSkill(validation, settings), keep],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=10,
+        )
         trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
     return Path(keep.best_model_path)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's remarks on logging intervals, loader workers and folders that a resumed run finds filled."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    """Without Lightning's remarks on devices, logging intervals, loader workers and folders that are not empty."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         try:
             yield
         finally:
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)
 
 
 def _load(model: Method, checkpoint: Path) -> None:
