@@ -307,3 +307,31 @@ def test_a_forecast_is_checked_against_the_scan_of_its_date(filled, head) -> Non
     error = slicer.util.getNode(f"{forecast.GetName()} error against T1 2020-06-29")
     assert slicer.util.arrayFromVolume(error).shape == slicer.util.arrayFromVolume(forecast).shape
     assert filled.ui.forecastButton.text == "Forecast"
+
+
+def test_typing_a_distance_is_not_disturbed_by_what_follows_from_it(filled) -> None:
+    from PySide6 import QtTest
+
+    spin = filled.ui.targetDistanceSpin
+    spin.selectAll()
+    QtTest.QTest.keyClicks(spin, "125")
+    assert spin.value == 125
+    assert filled.ui.targetDateEdit.date.toString("yyyy-MM-dd") == "2020-09-02"
+
+
+def test_a_typed_target_date_arrives_as_it_was_typed(filled) -> None:
+    from PySide6 import QtCore, QtTest, QtWidgets
+
+    edit = filled.ui.targetDateEdit
+    edit.setSelectedSection(QtWidgets.QDateTimeEdit.Section.YearSection)
+    QtTest.QTest.keyClicks(edit, "20211203")
+    QtTest.QTest.keyClick(edit, QtCore.Qt.Key.Key_Tab)
+    assert filled._parameterNode.target == "2021-12-03T00:00:00"
+
+
+def test_a_target_before_the_first_scan_is_refused_in_one_sentence(filled) -> None:
+    import qt
+
+    filled.ui.targetDateEdit.date = qt.QDate(2019, 1, 1)
+    assert "before the first scan" in filled.ui.targetLabel.text
+    assert not filled.ui.forecastButton.enabled

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import qt
 from slicer.i18n import tr as _
 
 from CRONOSLib.methods.registry import method_entry, method_names
 from CRONOSLib.scene.panel.bundles import description, label
 from CRONOSLib.scene.panel.state import PanelState
 from CRONOSLib.scene.panel.target import TargetWords, describe_target, reach, unit_words, unsuitable
-from CRONOSLib.scene.panel.widgets import fill_combo, on_choice, silent
+from CRONOSLib.scene.panel.widgets import fill_combo, on_choice, show, show_date
 from CRONOSLib.series import LongitudinalSeries, TimeUnit
 
 _POSITIONS = 400
@@ -70,22 +69,24 @@ class ForecastSection:
     def _show_target(self, timeline: LongitudinalSeries) -> None:
         ui, target = self._ui, self._state.target_time
         assert target is not None
-        with silent(ui.targetDateEdit, ui.targetDistanceSpin, ui.targetSlider):
-            date = timeline.date_at(target)
-            ui.targetDateEdit.visible = date is not None
-            if date is not None and timeline.epoch is not None:
-                first = timeline.epoch
-                ui.targetDateEdit.minimumDate = qt.QDate(first.year, first.month, first.day)
-                ui.targetDateEdit.date = qt.QDate(date.year, date.month, date.day)
-            distance = ui.targetDistanceSpin
-            distance.suffix = " " + _("{unit} after the last scan").format(unit=unit_words(timeline.unit))
-            distance.decimals = 0 if timeline.unit is TimeUnit.DAY else 2
-            distance.minimum = timeline.scans[0].time - timeline.last.time
-            distance.value = target - timeline.last.time
-            ui.targetSlider.maximum = round(
-                (reach(timeline, self._state.bundle) - timeline.scans[0].time) / self._step()
-            )
-            ui.targetSlider.value = round((target - timeline.scans[0].time) / self._step())
+        date = timeline.date_at(target)
+        ui.targetDateEdit.visible = date is not None
+        if date is not None:
+            show_date(ui.targetDateEdit, date)
+        first, last = timeline.scans[0].time, timeline.last.time
+        show(
+            ui.targetDistanceSpin,
+            suffix=" " + _("{unit} after the last scan").format(unit=unit_words(timeline.unit)),
+            decimals=0 if timeline.unit is TimeUnit.DAY else 2,
+            minimum=first - last,
+            value=target - last,
+        )
+        end = reach(timeline, self._state.bundle)
+        show(
+            ui.targetSlider,
+            maximum=round((end - first) / self._step()),
+            value=round((target - first) / self._step()),
+        )
 
     def _step(self) -> float:
         """Time between two positions of the slider: a day where the times are days."""

@@ -12,7 +12,7 @@ from CRONOSLib.scene.changes import changes_in, usual_threshold
 from CRONOSLib.scene.compare import ALL_PLANES, AXIAL, show_comparison
 from CRONOSLib.scene.overlay import lay_over, take_away
 from CRONOSLib.scene.panel.state import PanelState
-from CRONOSLib.scene.panel.widgets import fill_table, silent
+from CRONOSLib.scene.panel.widgets import fill_table, show, silent
 from CRONOSLib.scene.results import RESULT_ATTRIBUTE, ResultNodes, last_scan_of, results_of
 
 _BLINK_MS = 700
@@ -111,8 +111,7 @@ class ResultsSection:
             return
         results, last_scan = found
         threshold = chosen.threshold or self._usual_threshold(last_scan)
-        with silent(self._ui.thresholdSpin):
-            self._ui.thresholdSpin.value = threshold
+        show(self._ui.thresholdSpin, value=round(threshold, 2))
         segmentation = chosen.segmentation
         parts = (results.change, segmentation, segmentation and segmentation.GetSegmentation())
         what = (threshold, *(part and (part.GetMTime()) for part in parts), results.change.GetID())

@@ -12,7 +12,7 @@ from CRONOSLib.scene.panel.add_menu import AddMenu
 from CRONOSLib.scene.panel.scan_list import ScanRow
 from CRONOSLib.scene.panel.state import PanelState, typed_problem
 from CRONOSLib.scene.panel.target import unit_words
-from CRONOSLib.scene.panel.widgets import silent, text_item
+from CRONOSLib.scene.panel.widgets import show_date, silent, text_item
 from CRONOSLib.series import LongitudinalSeries
 
 _USE, _VOLUME, _WHEN, _INTERVAL, _SOURCE, _STATUS = range(6)
@@ -84,9 +84,7 @@ class SeriesSection:
         edit = self._ui.scanDateEdit
         edit.enabled = dated
         if row is not None and isinstance(row.when, NodeDate):
-            with silent(edit):
-                date = row.when.date
-                edit.date = qt.QDate(date.year, date.month, date.day)
+            show_date(edit, row.when.date)
 
     def _show_problem(self) -> None:
         self._ui.seriesLabel.text = self._said or (self._state.problem if self._rows else "")
@@ -96,6 +94,7 @@ class SeriesSection:
         assert self._state.scans is not None
         row = (self._rows or [])[item.row()]
         if item.column() == _USE:
+            self._said = ""
             self._state.scans.use(row.node, item.checkState() == qt.Qt.Checked)
         elif item.column() == _WHEN:
             self._said = typed_problem(self._state, row.node, item.text())

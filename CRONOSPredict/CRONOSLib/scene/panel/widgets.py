@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
 import qt
 
@@ -17,6 +18,21 @@ def silent(*widgets) -> Iterator[None]:
     finally:
         for widget, blocked in zip(widgets, before):
             widget.blockSignals(blocked)
+
+
+def show(widget, **properties) -> None:
+    """Set the properties that differ: setting an equal one would disturb the user who types."""
+    with silent(widget):
+        for name, value in properties.items():
+            if getattr(widget, name) != value:
+                setattr(widget, name, value)
+
+
+def show_date(edit, date: datetime) -> None:
+    """Show the day of a date, unless it is shown already."""
+    if edit.date.toString("yyyy-MM-dd") != f"{date:%Y-%m-%d}":
+        with silent(edit):
+            edit.date = qt.QDate(date.year, date.month, date.day)
 
 
 def fill_combo(combo, items: Sequence[tuple[str, str]], chosen: str) -> None:
