@@ -335,3 +335,20 @@ def test_a_target_before_the_first_scan_is_refused_in_one_sentence(filled) -> No
     filled.ui.targetDateEdit.date = qt.QDate(2019, 1, 1)
     assert "before the first scan" in filled.ui.targetLabel.text
     assert not filled.ui.forecastButton.enabled
+
+
+def test_the_change_is_measured_inside_each_segment_too(filled) -> None:
+    run(filled)
+    last = slicer.util.getNode("T1 2020-04-30")
+    mask = np.zeros(slicer.util.arrayFromVolume(last).shape, np.uint8)
+    mask[6:10, 12:18, 14:20] = 1
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+    segment = segmentation.GetSegmentation().AddEmptySegment("lesion", "lesion")
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, segment, last)
+    filled.ui.segmentationSelector.setCurrentNode(segmentation)
+    until(lambda: filled.ui.changesTable.rowCount == 2)
+    table = filled.ui.changesTable
+    assert table.item(1, 0).text() == "lesion"
+    change = slicer.util.arrayFromVolume(results_of(filled._parameterNode.forecast).change)
+    assert float(table.item(1, 1).text()) == pytest.approx(change[mask > 0].mean(), rel=1e-3)
+    assert float(table.item(1, 7).text()) == pytest.approx(mask.sum() * 12 / 1000, abs=0.05)

@@ -123,3 +123,12 @@ def test_every_control_has_a_tool_tip(path: Path) -> None:
         silent = widget.get("class") in {"QLabel", "qMRMLWidget", "QProgressBar", "ctkCollapsibleButton"}
         told = any(found.get("name") == "toolTip" for found in widget.findall("property"))
         assert silent or told or widget.get("name") == "forecastButton", widget.get("name")
+
+
+def test_the_panel_of_cronos_train_lists_the_bundles_of_a_folder(host, tiny_bundle) -> None:
+    from slicerhost import load_module
+
+    panel = host.open_panel(load_module("CRONOSTrain"))
+    panel.ui.bundlesFolderEdit.currentPath = str(tiny_bundle.path.parent)
+    assert "A tiny CRONOS" in panel.ui.bundlesBrowser.plainText
+    host.close_panel(panel)

@@ -85,8 +85,19 @@ def start() -> Application:
         slicer.qSlicerScriptedLoadableModuleWidget = PanelParent
         for widget in (*_CTK, *_QMRML):
             register_widget(widget)
+    _open_logics(slicer.mrmlScene)
     slicer.app._open_views(slicer.mrmlScene)
     return slicer.app
+
+
+def _open_logics(scene) -> None:
+    """Logics of Slicer's own modules that `slicer.util` asks for."""
+    for name, logic in (
+        ("volumes", slicer.vtkSlicerVolumesLogic()),
+        ("segmentations", slicer.vtkSlicerSegmentationsModuleLogic()),
+    ):
+        logic.SetMRMLScene(scene)
+        setattr(slicer.modules, name, SimpleNamespace(logic=lambda logic=logic: logic))
 
 
 def _say(kind, context, message: str) -> None:
