@@ -1,7 +1,8 @@
 """Pictures of the panel as a user sees it, beside its slice views, in Testing/output.
 
 `python Testing/screenshots.py` opens the panel outside Slicer (Testing/slicerhost), forecasts the sample patient with a
-real worker, and saves: empty, filled, running, result, three planes, change over the scans, error, dark theme.
+real worker, and saves: empty, filled, running, result, three planes, change over the
+scans, check against the true scan, error, dark theme.
 """
 
 from __future__ import annotations
@@ -84,6 +85,16 @@ def wait_until(slicer, condition: Callable[[], bool], seconds: float = 300.0) ->
         time.sleep(0.005)
 
 
+def add_true_scan(scene) -> None:
+    """The scan that was really taken next."""
+    import SimpleITK as sitk
+    from CRONOSLib.resources import sample_folder
+    from CRONOSLib.scene.nodes import add_volume
+
+    (path,) = (sample_folder() / "truth").glob("*_T1Gd.nrrd")
+    add_volume(scene, sitk.ReadImage(str(path)), path.stem)
+
+
 def darken() -> None:
     """The colours of Slicer's dark theme."""
     from PySide6 import QtGui, QtWidgets
@@ -106,9 +117,11 @@ def main() -> None:
     camera = Camera(panel)
     camera.shoot("empty")
     scans = module.loadSamplePatient()
+    add_true_scan(slicer.mrmlScene)
     panel.panel.series.add(scans)
     if panel.panel.run.reason():  # no trained model in this copy
         panel.getParameterNode().method = "linear"
+    panel.getParameterNode().target = "2021-06-17"
     camera.shoot("filled")
     panel.ui.forecastButton.click()
     wait_until(slicer, lambda: panel.ui.progressBar.value > 100 or not panel.panel.run.job.running)
@@ -121,6 +134,9 @@ def main() -> None:
     panel.ui.overlayCheckBox.click()
     camera.shoot("change-over-scans")
     panel.ui.overlayCheckBox.click()
+    panel.ui.checkButton.click()
+    wait_until(slicer, lambda: not panel.panel.run.job.running)
+    camera.shoot("checked")
     panel.ui.scansTable.item(0, 2).setText("07/08/2020")
     camera.shoot("error")
     panel.ui.scansTable.item(0, 2).setText("2020-08-07")

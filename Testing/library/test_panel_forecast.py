@@ -352,3 +352,13 @@ def test_the_change_is_measured_inside_each_segment_too(filled) -> None:
     change = slicer.util.arrayFromVolume(results_of(filled._parameterNode.forecast).change)
     assert float(table.item(1, 1).text()) == pytest.approx(change[mask > 0].mean(), rel=1e-3)
     assert float(table.item(1, 7).text()) == pytest.approx(mask.sum() * 12 / 1000, abs=0.05)
+
+
+def test_what_is_missing_is_asked_for_before_anything_runs(filled, monkeypatch) -> None:
+    from CRONOSLib.scene.panel import installing
+
+    assert installing.REQUIREMENTS.is_file()
+    monkeypatch.setattr(installing, "missing_packages", lambda: ["torch"])
+    filled.ui.forecastButton.click()
+    assert "PyTorch extension" in filled.ui.messageLabel.text
+    assert filled.ui.forecastButton.text == "Forecast"

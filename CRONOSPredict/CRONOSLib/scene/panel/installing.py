@@ -7,6 +7,9 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
+REQUIREMENTS = Path(__file__).resolve().parents[3] / "Resources" / "requirements.txt"
+"""What is installed beside torch; it stands in the folder of the module."""
+
 _TORCH = ">=2.10"
 _OTHERS = ("torchdiffeq", "safetensors")
 
@@ -32,8 +35,7 @@ def install_missing() -> str:
     if set(missing) - {"torch"}:
         import slicer.packaging
 
-        file = Path(__file__).resolve().parents[3] / "Resources" / "requirements.txt"
-        slicer.packaging.pip_ensure(slicer.packaging.load_requirements(file), requester="CRONOS")
+        slicer.packaging.pip_ensure(slicer.packaging.load_requirements(REQUIREMENTS), requester="CRONOS")
     if missing_packages():
         return _("Some packages are still missing: {names}. Start the forecast again.").format(
             names=", ".join(missing_packages())
