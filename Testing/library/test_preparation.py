@@ -160,7 +160,7 @@ def test_scans_apart_name_themselves() -> None:
 
 def test_preprocessing_survives_json() -> None:
     preprocessing = Preprocessing(
-        GridSpec(1.5, 16, (96, 96, 64)), IntensitySpec(2, 98, "shared"), alignment=Alignment.AFFINE
+        GridSpec(1.5, 16, (96, 96, 64)), IntensitySpec(2, 98, scope="shared"), alignment=Alignment.AFFINE
     )
     assert Preprocessing.from_json(preprocessing.to_json()) == preprocessing
     assert Preprocessing.from_json({}) == Preprocessing()
