@@ -1,9 +1,9 @@
 """Skill of CRONOS as published, as released and ours, and of every switch on its own, on a simulated cohort.
 
     cronos simulate glioma --patients 200 --seed 2026 --out cohorts/sim-glioma
-    python Testing/benchmarks/presets.py cohorts/sim-glioma --out runs/presets [--steps 400] [--seeds 0 1 2]
+    python Testing/benchmarks/presets.py cohorts/sim-glioma --out runs/presets [--steps 400] [--spacing 4]
 
-All rows take the same steps, seeds, draws, optimiser, width and precision on a 4 mm grid; the test patients' last visit
+All rows take the same steps, seeds, draws, optimiser, width, precision and grid; the test patients' last visit
 is forecast from all earlier ones. A run that was cut off goes on where it stopped.
 """
 
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("cohort", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--spacing", type=float, default=4.0, help="mm, of the grid")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
     arguments = parser.parse_args()
@@ -78,9 +79,8 @@ def _settings(seed: int, arguments: argparse.Namespace, name: str | None = None)
         steps=arguments.steps,
         preset=preset,
         method_settings=method_settings,
-        preprocessing=Preprocessing(GridSpec(spacing_mm=4.0)),
+        preprocessing=Preprocessing(GridSpec(spacing_mm=arguments.spacing)),
         validate_every=arguments.steps,
-        learning_rate=1e-3,
         every_draw=False,
         seed=seed,
     )
@@ -108,16 +108,17 @@ def _measure_untrained(name: str, arguments: argparse.Namespace) -> None:
 
 
 def _table(arguments: argparse.Namespace) -> str:
+    seeds = ", ".join(map(str, arguments.seeds))
     lines = [
-        f"{arguments.steps} steps, seeds {', '.join(map(str, arguments.seeds))}, 4 mm grid; skill over the whole grid "
+        f"{arguments.steps} steps, seeds {seeds}, {arguments.spacing:g} mm grid; skill over the whole grid "
         "(95 % interval over patients, seeds averaged per patient), of each seed, and where 2 % of voxels changed most",
         "",
         "| row | skill | per seed | skill where changed |",
         "|---|---|---|---|",
     ]
     for name in (*UNTRAINED, *arguments.only):
-        seeds = [0] if name in UNTRAINED else arguments.seeds
-        runs = [_read(_folder(name, seed, arguments) / "test.csv") for seed in seeds]
+        ran = [0] if name in UNTRAINED else arguments.seeds
+        runs = [_read(_folder(name, seed, arguments) / "test.csv") for seed in ran]
         each = ", ".join(f"{_skill([run], '').mean:.3f}" for run in runs)
         lines.append(f"| {name} | {_interval(_skill(runs, ''))} | {each} | {_interval(_skill(runs, '_changed'))} |")
     return "\n".join(lines)

@@ -37,7 +37,9 @@ def test_rounded_weights_come_back_bit_by_bit(tiny_bundle: Bundle, tmp_path: Pat
         torch.nn.init.normal_(parameter)
     exact = {name: tensor.clone() for name, tensor in method.state_dict().items()}
     round_to_stored(method)
-    assert all(torch.allclose(tensor, exact[name], rtol=1e-3, atol=1e-6) for name, tensor in method.state_dict().items())
+    assert all(
+        torch.allclose(tensor, exact[name], rtol=1e-3, atol=1e-6) for name, tensor in method.state_dict().items()
+    )
     saved = save_bundle(tmp_path / "random", tiny_bundle, method)
     loaded = load_method(load_bundle(saved.path))
     assert not loaded.training
