@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from CRONOSLib.training.held_out import DrawResult
     from CRONOSLib.training.settings import TrainSettings
 
-_BASELINES = ("linear", "ridge")
+_BASELINES = ("mean", "linear", "ridge")
 
 
 def evaluate(
