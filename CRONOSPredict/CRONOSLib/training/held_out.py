@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -58,8 +58,8 @@ def evaluate(
     results = []
     for patient in patients:
         count = len(patient.times)
-        draws: Iterable[Draw] = frozen_draws(count, settings.max_context) if every_draw else ()
-        for draw in draws if every_draw else [last_visit_draw(count, settings.max_context)]:
+        last = [last_visit_draw(count, settings.max_context)]
+        for draw in frozen_draws(count, settings.max_context) if every_draw else last:
             batch = assemble(patient, draw, settings.preprocessing.intensity, settings.time_scale).to(device)
             results.append(_measure(method, batch, patient.subject, settings))
     method.train(was_training)
