@@ -13,12 +13,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from CRONOSLib.errors import ImageError, MissingPackageError
+from CRONOSLib.errors import ImageError
 
 Volume = NDArray[np.float64]
 NrmseDefinition = Literal["range", "euclidean"]
 
 _SIGMA = 1.5
+_K1, _K2 = 0.01, 0.03
 _WINDOWS = (11, 7)
 
 
@@ -68,7 +69,7 @@ def mean_square_error(
     forecast, truth: any equal shape; mask: the same shape, True where it counts (default: everywhere).
     Raises ImageError when the shapes differ or the mask is empty.
     """
-    x, y, inside = _pair(forecast, truth, data_range, mask)
+    x, y, inside = clipped_pair(forecast, truth, data_range, mask)
     return float(np.mean(np.square(x - y)[inside]))
 
 
@@ -89,7 +90,7 @@ def nrmse(
     root = math.sqrt(mean_square_error(forecast, truth, data_range=data_range, mask=mask))
     if definition == "range":
         return root / data_range
-    _, y, inside = _pair(forecast, truth, data_range, mask)
+    _, y, inside = clipped_pair(forecast, truth, data_range, mask)
     norm = math.sqrt(float(np.mean(np.square(y[inside]))))
     if norm == 0:
         raise ImageError("The true scan is zero everywhere, so nothing can be measured against it. Give another one.")
@@ -112,9 +113,11 @@ def ssim(forecast: ArrayLike, truth: ArrayLike, *, data_range: float = 1.0, mask
     measured slice by slice with 11×11 and averaged. `Ssim.window` says which it was. With a mask the average runs
     over windows centred in the mask, and over the whole volume when none is (the mask lies in the border).
 
-    Raises ImageError when the shapes differ or are not 3D or too small in plane, MissingPackageError without MONAI.
+    Plain numpy, so that it can be measured where MONAI is not installed, as in Slicer.
+
+    Raises ImageError when the shapes differ or are not 3D or too small in plane.
     """
-    x, y, inside = _pair(forecast, truth, data_range, mask)
+    x, y, inside = clipped_pair(forecast, truth, data_range, mask)
     if x.ndim != 3:
         raise ImageError(f"SSIM needs a 3D volume, but this one has {x.ndim} axes. Give one scan at a time.")
     for size in _WINDOWS:
@@ -142,10 +145,13 @@ def measure(
     )
 
 
-def _pair(
-    forecast: ArrayLike, truth: ArrayLike, data_range: float, mask: ArrayLike | None
+def clipped_pair(
+    forecast: ArrayLike, truth: ArrayLike, data_range: float = 1.0, mask: ArrayLike | None = None
 ) -> tuple[Volume, Volume, NDArray[np.bool_]]:
-    """Both volumes clipped to 0…R in float64, and where to look."""
+    """Both volumes clipped to 0…`data_range` in float64, and where to look: the mask, or everywhere without one.
+
+    Raises ImageError when the shapes differ or the mask is empty.
+    """
     x = np.clip(np.asarray(forecast, dtype=np.float64), 0.0, data_range)
     y = np.clip(np.asarray(truth, dtype=np.float64), 0.0, data_range)
     if x.shape != y.shape:
@@ -161,24 +167,27 @@ def _pair(
 
 
 def _similarity_map(x: Volume, y: Volume, size: int, data_range: float) -> Volume:
-    """SSIM at every window that fits: of one volume (1, D, H, W), or of each slice (D, H, W) as an image."""
-    try:  # late: Slicer has neither package, and MONAI takes seconds to import
-        import torch
-        from monai.metrics.regression import compute_ssim_and_cs
-    except ImportError as missing:
-        raise MissingPackageError(
-            f"SSIM needs the package '{missing.name}', which is not installed. Install it with: pip install monai"
-        ) from None
-    dimensions = x.ndim - 1
-    similarity, _ = compute_ssim_and_cs(
-        torch.from_numpy(np.ascontiguousarray(x))[:, None],
-        torch.from_numpy(np.ascontiguousarray(y))[:, None],
-        spatial_dims=dimensions,
-        kernel_size=(size,) * dimensions,
-        kernel_sigma=(_SIGMA,) * dimensions,
-        data_range=data_range,
-    )
-    return similarity[:, 0].numpy()
+    """SSIM at every window that fits (Wang et al. 2004, eq. 13): of one volume (1, D, H, W), or of slices (D, H, W)."""
+    mean_x, mean_y = _windowed(x, size), _windowed(y, size)
+    variances = _windowed(x * x, size) + _windowed(y * y, size) - mean_x**2 - mean_y**2  # σx² + σy²
+    covariance = _windowed(x * y, size) - mean_x * mean_y
+    c1, c2 = (_K1 * data_range) ** 2, (_K2 * data_range) ** 2
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    return similarity / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))
+
+
+def _windowed(images: Volume, size: int) -> Volume:
+    """Gaussian means over all windows of `size` voxels that fit, along every axis but the first."""
+    steps = np.arange(size) - size // 2
+    weights = np.exp(-(steps**2) / (2 * _SIGMA**2))
+    weights /= weights.sum()
+    for axis in range(1, images.ndim):
+        count = images.shape[axis] - size + 1
+        band = np.zeros((count, images.shape[axis]))  # each row is one window: a matrix product is the fastest sum
+        for step, weight in enumerate(weights):
+            band[np.arange(count), np.arange(count) + step] = weight
+        images = np.moveaxis(np.tensordot(band, images, axes=(1, axis)), 0, axis)
+    return images
 
 
 def _mean_inside(similarity: Volume, inside: NDArray[np.bool_], border: tuple[int, int, int]) -> float:
