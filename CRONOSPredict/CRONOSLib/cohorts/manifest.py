@@ -7,34 +7,45 @@ import hashlib
 import io
 import itertools
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from CRONOSLib.cohorts.leaks import check_patients
+from CRONOSLib.cohorts.splits import SPLITS
 from CRONOSLib.errors import CohortError
 from CRONOSLib.series import TimeUnit
 
 MANIFEST_NAME = "manifest.tsv"
 COHORT_NAME = "cohort.json"
-SPLITS = ("train", "validation", "test")
 _SCHEMA = 1
-_COLUMNS = ("subject", "time", "unit", "date", "path", "split")
+_REQUIRED = ("subject", "time", "unit", "path", "split")
+_COLUMNS = ("subject", "time", "unit", "date", "path", "frame", "channel", "mask", "split", "sha256")
+_WHEN_USED = {"frame", "channel", "mask", "sha256"}
+"""Columns that a cohort without such values does not write."""
 
 
 @dataclass(frozen=True)
 class Visit:
     """One scan of a patient.
 
-    time: in the unit of the cohort
-    path: the image file
-    date: acquisition date, when there is one
+    time:    in the unit of the cohort
+    path:    the image file, or the folder of a DICOM series
+    date:    acquisition date, when there is one
+    frame:   number of the scan in a 4D file, from 0; None for a 3D file
+    channel: kind of image, such as "CT1" or "T1w"; empty when it is not known
+    mask:    label image of this visit that says where to measure (lesion, heart); not 0 is inside
+    sha256:  digest of the content of `path`, when it was measured
     """
 
     time: float
     path: Path
     date: date | None = None
+    frame: int | None = None
+    channel: str = ""
+    mask: Path | None = None
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class Cohort:
 
     folder:          where `manifest.tsv` and `cohort.json` lie
     manifest_sha256: what a bundle records as its training data
-    generator, parameters, seed: how the cohort was made; empty, empty and None for collected scans
+    generator, parameters, seed: how the cohort was made; empty, empty and None where that is not known
     """
 
     folder: Path
@@ -84,12 +95,14 @@ def write_cohort(
     parameters: Mapping[str, object] | None = None,
     seed: int | None = None,
 ) -> Cohort:
-    """Write `manifest.tsv` and the `cohort.json` that seals it; image files must lie in `folder`.
+    """Write `manifest.tsv` and the `cohort.json` that seals it.
 
-    Raises CohortError when a patient is listed twice, a split is unknown, or times are not ascending.
+    Files in `folder` are listed relative to it, so that the folder can move; others by their absolute path.
+
+    Raises CohortError as `check_patients` does.
     """
     patients = tuple(sorted(patients, key=lambda patient: patient.subject))
-    _check_patients(patients)
+    check_patients(patients)
     text = _manifest_text(folder, patients, unit)
     digest = hashlib.sha256(text.encode()).hexdigest()
     parameters = dict(parameters or {})
@@ -110,8 +123,8 @@ def write_cohort(
 def read_cohort(folder: Path) -> Cohort:
     """The cohort in `folder`, verified.
 
-    Raises CohortError when files are missing, the manifest is not the one that was sealed, a patient stands in two
-    splits, or an image is absent.
+    Raises CohortError when files are missing, the manifest is not the one that was sealed, an image is absent, and as
+    `check_patients` does when a patient or a scan stands in two places.
     """
     folder = Path(folder)
     record = _read_record(folder)
@@ -122,7 +135,7 @@ def read_cohort(folder: Path) -> Cohort:
             "Restore it, or make the cohort again so that results stay comparable."
         )
     patients, unit = _parse_manifest(folder, text)
-    _check_patients(patients)
+    check_patients(patients)
     return Cohort(
         folder=folder,
         name=str(record.get("name", folder.name)),
@@ -151,27 +164,46 @@ def _read_text(path: Path) -> str:
         return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise CohortError(
-            f"{path} is missing or unreadable. Give the folder of a cohort, or make one with 'cronos simulate glioma'."
+            f"{path} is missing or unreadable. Give the folder of a cohort, "
+            "or make one with 'cronos prepare' or 'cronos simulate'."
         ) from error
 
 
 def _manifest_text(folder: Path, patients: tuple[Patient, ...], unit: TimeUnit) -> str:
+    rows = [_row(folder, patient, visit, unit) for patient in patients for visit in patient.visits]
+    columns = [name for name in _COLUMNS if name not in _WHEN_USED or any(row[name] for row in rows)]
     buffer = io.StringIO()
-    writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for patient in patients:
-        for visit in patient.visits:
-            day = visit.date.isoformat() if visit.date else ""
-            path = visit.path.relative_to(folder).as_posix() if visit.path.is_absolute() else visit.path.as_posix()
-            writer.writerow([patient.subject, f"{visit.time:.10g}", unit.value, day, path, patient.split])
+    writer = csv.DictWriter(buffer, columns, extrasaction="ignore", delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return buffer.getvalue()
+
+
+def _row(folder: Path, patient: Patient, visit: Visit, unit: TimeUnit) -> dict[str, str]:
+    return {
+        "subject": patient.subject,
+        "time": f"{visit.time:.10g}",
+        "unit": unit.value,
+        "date": visit.date.isoformat() if visit.date else "",
+        "path": _written(folder, visit.path),
+        "frame": "" if visit.frame is None else str(visit.frame),
+        "channel": visit.channel,
+        "mask": _written(folder, visit.mask) if visit.mask else "",
+        "split": patient.split,
+        "sha256": visit.sha256,
+    }
+
+
+def _written(folder: Path, path: Path) -> str:
+    inside = path.is_absolute() and path.is_relative_to(folder)
+    return (path.relative_to(folder) if inside else path).as_posix()
 
 
 def _parse_manifest(folder: Path, text: str) -> tuple[tuple[Patient, ...], TimeUnit]:
     rows = list(csv.DictReader(io.StringIO(text), delimiter="\t"))
-    if not rows or not set(_COLUMNS) - {"date"} <= set(rows[0]):
+    if not rows or not set(_REQUIRED) <= set(rows[0]):
         raise CohortError(
-            f"{folder / MANIFEST_NAME} has no patients or lacks one of the columns {', '.join(_COLUMNS)}."
+            f"{folder / MANIFEST_NAME} has no patients or lacks one of the columns {', '.join(_REQUIRED)}."
         )
     units = {row["unit"] for row in rows}
     if len(units) != 1 or not units <= {unit.value for unit in TimeUnit}:
@@ -187,28 +219,25 @@ def _parse_manifest(folder: Path, text: str) -> tuple[tuple[Patient, ...], TimeU
 
 
 def _parse_visit(folder: Path, row: Mapping[str, str]) -> Visit:
-    path = folder / row["path"]
-    if not path.is_file():
-        raise CohortError(f"The cohort lists {path}, which does not exist. Restore the file or make the cohort again.")
+    path = _existing(folder / row["path"])
     try:
-        time = float(row["time"])
-        day = date.fromisoformat(row["date"]) if row.get("date") else None
+        return Visit(
+            time=float(row["time"]),
+            path=path,
+            date=date.fromisoformat(row["date"]) if row.get("date") else None,
+            frame=int(row["frame"]) if row.get("frame") else None,
+            channel=row.get("channel") or "",
+            mask=_existing(folder / row["mask"]) if row.get("mask") else None,
+            sha256=row.get("sha256") or "",
+        )
     except ValueError as error:
-        raise CohortError(f"Time '{row['time']}' or date '{row.get('date')}' of {path} is not readable.") from error
-    return Visit(time, path, day)
+        raise CohortError(f"A number or date of {path} in the manifest is not readable ({error}).") from error
 
 
-def _check_patients(patients: tuple[Patient, ...]) -> None:
-    subjects = [patient.subject for patient in patients]
-    for subject in subjects:
-        if subjects.count(subject) > 1:
-            raise CohortError(f"Patient '{subject}' is listed twice. A patient belongs to one split only.")
-    for patient in patients:
-        if patient.split not in SPLITS:
-            raise CohortError(f"Patient '{patient.subject}' has the split '{patient.split}'. Use {', '.join(SPLITS)}.")
-        times = [visit.time for visit in patient.visits]
-        if not all(map(math.isfinite, times)) or any(a >= b for a, b in itertools.pairwise(times)):
-            raise CohortError(f"The times of patient '{patient.subject}' do not ascend. Sort its scans by time.")
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise CohortError(f"The cohort lists {path}, which does not exist. Restore the file or make the cohort again.")
+    return path
 
 
 def _replace(path: Path, text: str) -> None:

@@ -14,19 +14,18 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk
 
 from CRONOSLib.cohorts.manifest import Cohort, Patient, Visit, write_cohort
 from CRONOSLib.cohorts.simulators.fields import one_thread
 from CRONOSLib.cohorts.simulators.glioma import SimulatedPatient, simulate_glioma_patient
 from CRONOSLib.cohorts.simulators.settings import GliomaSettings
+from CRONOSLib.cohorts.splits import draw_splits
 from CRONOSLib.errors import CohortError, OutputError
 from CRONOSLib.series import TimeUnit
 
 GENERATOR = "cronos simulate glioma, version 1"
 _PATIENT_NAME = "patient.json"
-_VALIDATION_SHARE = _TEST_SHARE = 0.15
 
 
 def simulate_glioma_cohort(
@@ -68,18 +67,6 @@ def simulate_glioma_cohort(
     return write_cohort(
         out, listed, name=out.name, unit=TimeUnit.DAY, generator=GENERATOR, parameters=asdict(settings), seed=seed
     )
-
-
-def draw_splits(patients: int, seed: int) -> list[str]:
-    """Split of every patient: 70 % train, 15 % validation, 15 % test, shuffled by the seed.
-
-    From three patients on, each split has at least one.
-    """
-    validation = max(round(_VALIDATION_SHARE * patients), 1 if patients >= 3 else 0)
-    test = max(round(_TEST_SHARE * patients), 1 if patients >= 3 else 0)
-    splits = ["validation"] * validation + ["test"] * test + ["train"] * (patients - validation - test)
-    order = np.random.default_rng([seed, 70_15_15]).permutation(patients)
-    return [splits[place] for place in order]
 
 
 def write_patient(folder: Path, patient: SimulatedPatient, recipe: str = "") -> None:
