@@ -12,6 +12,7 @@ from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.forecasting import devices
 from CRONOSLib.forecasting.choice import MethodChoice, override
 from CRONOSLib.forecasting.kept import Kept
+from CRONOSLib.forecasting.native_flow import Flow, native_flow
 from CRONOSLib.forecasting.times import method_time, most_useful_scans
 from CRONOSLib.imaging.preparation import PreparedSeries, Preprocessing, prepare
 from CRONOSLib.imaging.registration import Alignment, AlignmentReport
@@ -65,6 +66,7 @@ class Forecast:
     prepared:       the scans as the method saw them, and the way back
     members:        (T, D, H, W) normalised intensity on the bundle's grid, when asked for
     trajectory:     (S, T, D, H, W), the states at S flow steps from 0 to 1, when asked for
+    flow:           the trajectory on the last scan's own grid, with speed and straightness, when asked for
     """
 
     series: LongitudinalSeries
@@ -85,6 +87,7 @@ class Forecast:
     warnings: tuple[str, ...] = ()
     members: np.ndarray | None = field(default=None, repr=False)
     trajectory: np.ndarray | None = field(default=None, repr=False)
+    flow: Flow | None = None
 
     @property
     def seconds(self) -> float:
@@ -160,6 +163,8 @@ def forecast(
         change = prepared.change_to_native(outcome.change)
         spread = None if outcome.spread is None else prepared.spread_to_native(outcome.spread)
         image = prepared.forecast_from_change(change)
+        transport = outcome.transport
+        flow = None if transport is None else native_flow(transport, prepared, series)
     tell("Done", 1.0)
     return Forecast(
         series=series,
@@ -179,7 +184,8 @@ def forecast(
         seed=options.seed,
         warnings=_once(*series.warnings, *prepared.warnings, *times.warnings, *_doubts(choice.bundle)),
         members=outcome.members if options.keep_members else None,
-        trajectory=outcome.trajectory,
+        trajectory=None if transport is None else transport.states,
+        flow=flow,
     )
 
 

@@ -1,12 +1,13 @@
-"""Integrating dX/dτ = v(X, τ) from τ = 0 to 1 with torchdiffeq."""
+"""Integrating dX/dτ = v(X, τ) from τ = 0 to 1, or through several times, with torchdiffeq."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from CRONOSLib.errors import MethodError
 
@@ -44,12 +45,14 @@ class Integration:
 
     state:      like the initial state, at τ = 1
     trajectory: (S, …) states at `steps` + 1 equidistant τ from 0 to 1, or None
+    one_step:   like the state, where a single Euler step ends, X₀ + v(X₀, 0); None without the trajectory
     nfe:        evaluations of the velocity
     """
 
     state: Tensor
     trajectory: Tensor | None
     nfe: int
+    one_step: Tensor | None = None
 
 
 def integrate(
@@ -63,11 +66,15 @@ def integrate(
     from torchdiffeq import odeint
 
     evaluations = 0
+    one_step: Tensor | None = None
 
     def derivative(tau: Tensor, state: Tensor) -> Tensor:
-        nonlocal evaluations
+        nonlocal evaluations, one_step
         evaluations += 1
-        return velocity(state, tau)
+        rate = velocity(state, tau)
+        if keep_trajectory and one_step is None:  # every solver looks at the beginning first
+            one_step = initial + rate
+        return rate
 
     grid = torch.linspace(0, 1, solver.steps + 1, device=initial.device)
     times = grid if keep_trajectory else grid[[0, -1]]
@@ -76,4 +83,55 @@ def integrate(
     else:
         accuracy = {"options": {"grid_constructor": lambda func, y0, t: grid}}
     states = odeint(derivative, initial, times, method=_TORCHDIFFEQ_NAMES[solver.name], **accuracy)
-    return Integration(states[-1], states if keep_trajectory else None, evaluations)
+    return Integration(states[-1], states if keep_trajectory else None, evaluations, one_step)
+
+
+@dataclass(frozen=True)
+class Stepping:
+    """How a flow is integrated through several times, with a fixed-step solver.
+
+    name:           euler, midpoint, heun or rk4
+    steps_per_unit: no step is longer than one over this; 0: one step from each time to the next
+    adjoint:        gradients by integrating backwards: constant memory, slower, and inexact for coarse steps
+
+    Raises MethodError for a solver that has no fixed steps.
+    """
+
+    name: str = "rk4"
+    steps_per_unit: float = 4.0
+    adjoint: bool = False
+
+    def __post_init__(self) -> None:
+        if self.name not in SOLVERS or self.name in ADAPTIVE:
+            fixed = ", ".join(name for name in SOLVERS if name not in ADAPTIVE)
+            raise MethodError(f"'{self.name}' is no solver with fixed steps. Choose one of {fixed}.")
+
+
+def integrate_through(velocity: nn.Module, initial: Tensor, times: Tensor, stepping: Stepping) -> Tensor:
+    """(K, …) states at `times` of a flow that is at `initial` at time 0.
+
+    velocity: (t of shape (), state) ↦ dX/dt; a module, whose parameters the adjoint needs
+    times:    (K,), any order, on both sides of 0
+    """
+    from torchdiffeq import odeint, odeint_adjoint
+
+    def grid(func: object, state: object, points: Tensor) -> Tensor:
+        return torch.cat([points[:1], *(_stretch(a, b, stepping.steps_per_unit) for a, b in zip(points, points[1:]))])
+
+    states = initial.expand(len(times), *initial.shape).clone()
+    for side in (-1, 1):
+        chosen = times * side > 0
+        if chosen.any():
+            distances, place = torch.unique(times[chosen] * side, return_inverse=True)  # sorted
+            points = side * torch.cat([distances.new_zeros(1), distances])
+            solve = odeint_adjoint if stepping.adjoint else odeint
+            options = {"grid_constructor": grid}
+            found = solve(velocity, initial, points, method=_TORCHDIFFEQ_NAMES[stepping.name], options=options)
+            states = states.index_put((chosen.nonzero().squeeze(1),), found[1:][place])
+    return states
+
+
+def _stretch(start: Tensor, end: Tensor, steps_per_unit: float) -> Tensor:
+    """Ends of the equal steps from one time to the next."""
+    count = max(1, math.ceil(abs(float(end - start)) * steps_per_unit - 1e-6))
+    return start + (end - start) * torch.arange(1, count + 1, device=start.device) / count

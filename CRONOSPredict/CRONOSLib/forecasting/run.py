@@ -10,6 +10,7 @@ import torch
 
 from CRONOSLib.errors import MethodError
 from CRONOSLib.flow.series_batch import SeriesBatch
+from CRONOSLib.forecasting.native_flow import Transport
 from CRONOSLib.forecasting.times import MethodTime
 from CRONOSLib.imaging.preparation import PreparedSeries
 from CRONOSLib.methods.cronos import Cronos
@@ -23,14 +24,14 @@ class Outcome:
     change:     (D, H, W), forecast minus last scan
     spread:     (D, H, W), standard deviation of the members; None when there is one
     members:    (T, D, H, W)
-    trajectory: (S, T, D, H, W), or None
+    transport:  how the flow made it, when asked for
     nfe:        evaluations of the network
     """
 
     change: np.ndarray
     spread: np.ndarray | None
     members: np.ndarray
-    trajectory: np.ndarray | None
+    transport: Transport | None
     nfe: int
 
 
@@ -59,7 +60,7 @@ def run(
         extra["keep_trajectory"] = True
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         members = method.forecast(batch, on_step=on_step, **extra)
-    return _outcome(members, prepared.images[-1, 0])
+    return _outcome(members, prepared.images[-1, 0], _transport(method, members))
 
 
 def _batch(prepared: PreparedSeries, times: MethodTime) -> SeriesBatch:
@@ -72,7 +73,7 @@ def _batch(prepared: PreparedSeries, times: MethodTime) -> SeriesBatch:
     )
 
 
-def _outcome(members: Members, last: np.ndarray) -> Outcome:
+def _outcome(members: Members, last: np.ndarray, transport: Transport | None) -> Outcome:
     images = _array(members.images[0, :, 0])
     change = _array(members.forecast[0, 0]) - last
     if not np.isfinite(change).all():
@@ -81,7 +82,20 @@ def _outcome(members: Members, last: np.ndarray) -> Outcome:
         change=change,
         spread=_array(members.spread[0, 0]) if _disagree(images) else None,
         members=images,
-        trajectory=None if members.trajectory is None else _array(members.trajectory[:, 0, :, 0]),
+        transport=transport,
+        nfe=members.nfe,
+    )
+
+
+def _transport(method: Method, members: Members) -> Transport | None:
+    if members.trajectory is None or members.one_step is None:
+        return None
+    assert isinstance(method, Cronos)
+    return Transport(
+        states=_array(members.trajectory[:, 0, :, 0]),
+        one_step=_array(members.one_step[0, :, 0]),
+        weights=_array(members.weights[0]),
+        solver=method.settings.solver.name,
         nfe=members.nfe,
     )
 

@@ -92,6 +92,20 @@ class PreparedSeries:
         """
         return self.scales[-1].apply(_array(resample(image, self.grid)))[None]
 
+    def scan_to_native(self, image: sitk.Image, index: int) -> sitk.Image:
+        """A context scan on the last scan's grid, aligned, and in the last scan's units, float32.
+
+        Intensities are brought over as the method compares them: by the two scans' scales. The last scan itself is
+        left as it is.
+
+        image: as it was given
+        index: of the scan in `images`
+        """
+        if self.alignments[index] is None:
+            return sitk.Cast(image, sitk.sitkFloat32)
+        moved = resample(image, self.native, self.alignments[index].transform)  # type: ignore[union-attr]
+        return self.native.to_image(self.scales[-1].invert(self.scales[index].apply(_array(moved))))
+
     def change_to_native(self, change: np.ndarray) -> sitk.Image:
         """Signed change in the last scan's units on its own grid, float32.
 
@@ -160,6 +174,15 @@ def prepare(
             if report and report.warning
         ),
     )
+
+
+def aligned_scans(series: LongitudinalSeries, prepared: PreparedSeries) -> list[sitk.Image]:
+    """The scans on the last scan's own grid as they were aligned, float32, each in its own units.
+
+    series: the one that was prepared
+    """
+    reports = zip(series, prepared.alignments)
+    return [resample(scan.image, prepared.native, report.transform if report else None) for scan, report in reports]
 
 
 def bring_to_last(series: LongitudinalSeries, scan: Scan, kind: Alignment) -> sitk.Image:

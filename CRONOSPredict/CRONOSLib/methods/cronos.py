@@ -81,7 +81,7 @@ class Cronos(Method):
         if self.learned_weights is not None:
             remaining = (1 - tau)[:, None, None, None, None, None]
             members = (sample.point + remaining * velocity).detach()
-            forecast = self._members(context, members).forecast
+            forecast = Members(members, context.mask, self._weights(context)).forecast
             loss = loss + torch.mean((forecast - target) ** 2)
         return loss
 
@@ -98,11 +98,8 @@ class Cronos(Method):
         flow = integrate(velocity, context.images, self.settings.solver, keep_trajectory=keep_trajectory)
         if on_step:
             on_step(1.0)
-        members = self._members(context, flow.state, flow.nfe, flow.trajectory)
+        members = Members(flow.state, context.mask, self._weights(context), flow.nfe, flow.trajectory, flow.one_step)
         return members if arranged.member is None else _pick(members, arranged.member, batch.mask, self._weights(batch))
-
-    def _members(self, context: SeriesBatch, images: Tensor, nfe: int = 0, path: Tensor | None = None) -> Members:
-        return Members(images, context.mask, self._weights(context), nfe, path)
 
     def _weights(self, batch: SeriesBatch) -> Tensor:
         if self.learned_weights is not None:
@@ -140,8 +137,12 @@ def _mean_over_scans(values: Tensor, mask: Tensor) -> Tensor:
 def _pick(members: Members, slot: Tensor, mask: Tensor, weights: Tensor) -> Members:
     """The members of the scans, out of those of the slots; `slot` (B, T) says which."""
     index = slot[:, :, None, None, None, None].expand(-1, -1, *members.images.shape[2:])
-    images = members.images.gather(1, index)
-    path = members.trajectory
-    if path is not None:
-        path = path.gather(2, index.expand(len(path), *index.shape))
-    return Members(images, mask, weights, members.nfe, path)
+    path, one_step = members.trajectory, members.one_step
+    return Members(
+        images=members.images.gather(1, index),
+        mask=mask,
+        weights=weights,
+        nfe=members.nfe,
+        trajectory=None if path is None else path.gather(2, index.expand(len(path), *index.shape)),
+        one_step=None if one_step is None else one_step.gather(1, index),
+    )

@@ -24,6 +24,7 @@ class Members:
     weights:    (B, T), non-negative, 0 for padding, summing to 1 over T
     nfe:        evaluations of the network
     trajectory: (S, B, T, C, D, H, W), the state at S flow steps τ from 0 to 1, or None
+    one_step:   like the images, where a single Euler step of the flow ends; None without the trajectory
     """
 
     images: Tensor
@@ -31,6 +32,7 @@ class Members:
     weights: Tensor
     nfe: int = 0
     trajectory: Tensor | None = None
+    one_step: Tensor | None = None
 
     @property
     def forecast(self) -> Tensor:

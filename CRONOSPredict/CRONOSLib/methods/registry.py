@@ -18,6 +18,7 @@ class MethodEntry:
 
     settings: name of its frozen settings dataclass in the same module, or None when it has none
     presets:  names of its presets; a preset is a function of the module's `PRESETS` that returns settings
+    flow:     whether it carries every scan along a trajectory that can be looked at
     """
 
     module: str
@@ -27,16 +28,17 @@ class MethodEntry:
     needs_bundle: bool = False
     min_scans: int = 1
     presets: tuple[str, ...] = ("default",)
+    flow: bool = False
 
 
 _METHODS = {
     "cronos-continuous": MethodEntry(
         "cronos_continuous", "CronosContinuous", "ContinuousSettings", "Flow matching in real time", True,
-        presets=("default", "paper", "release"),
+        presets=("default", "paper", "release"), flow=True,
     ),
     "cronos-discrete": MethodEntry(
         "cronos_discrete", "CronosDiscrete", "DiscreteSettings", "Flow matching on a grid of time slots", True,
-        presets=("default", "paper"),
+        presets=("default", "paper"), flow=True,
     ),
     "lci": MethodEntry("last_context_image", "LastContextImage", None, "Copy the last scan: the baseline to beat"),
     "mean": MethodEntry("context_mean", "ContextMean", None, "Mean of the context scans"),
