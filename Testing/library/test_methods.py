@@ -8,7 +8,7 @@ import pytest
 import torch
 from CRONOSLib.errors import MethodError
 from CRONOSLib.flow.series_batch import SeriesBatch
-from CRONOSLib.methods.cronos_discrete import SlotGrid
+from CRONOSLib.flow.slot_grid import SlotGrid
 from CRONOSLib.methods.registry import create_method, method_entry, method_names, presets
 
 SMALL = {"network": {"unet": {"width": 8, "multipliers": (1, 2), "embedding": 16, "groups": 4}}}

@@ -9,39 +9,11 @@ import torch
 from torch import Tensor
 
 from CRONOSLib.flow.series_batch import SeriesBatch
+from CRONOSLib.flow.slot_grid import SlotGrid
 from CRONOSLib.flow.solvers import Solver
 from CRONOSLib.methods.cronos import Arrangement, Cronos, CronosSettings, published_network
 from CRONOSLib.networks.time_embedding import TimeCode
 from CRONOSLib.networks.velocity import ScanEncoder, VelocitySettings
-
-
-@dataclass(frozen=True)
-class SlotGrid:
-    """Equidistant time slots around the target.
-
-    length: time from one slot to the next, in the network's time (0.15 years: 8 weeks)
-    before: slots before the target's own; earlier scans go to the first
-    after:  slots after it, for a target between scans
-    """
-
-    length: float = 56 / 365.25
-    before: int = 6
-    after: int = 1
-
-    @property
-    def count(self) -> int:
-        """Number of slots, the target's own among them."""
-        return self.before + 1 + self.after
-
-    def slots_of(self, times: Tensor, target_time: Tensor) -> Tensor:
-        """(B, T) nearest slot of each time; `times` (B, T), `target_time` (B,)."""
-        offset = ((times - target_time[:, None]) / self.length).round().long()
-        return (offset + self.before).clamp(0, self.count - 1)
-
-    def times_of(self, target_time: Tensor) -> Tensor:
-        """(B, count) time of every slot."""
-        offsets = torch.arange(self.count, device=target_time.device) - self.before
-        return target_time[:, None] + offsets * self.length
 
 
 @dataclass(frozen=True)
@@ -68,8 +40,7 @@ class CronosDiscrete(Cronos):
         The mask marks slots that hold a scan; their times are those of the grid.
         """
         grid = self.settings.grid
-        slot = grid.slots_of(batch.times, batch.target_time)
-        scan = _scan_in_slot(slot, batch, grid.count)
+        scan = grid.scan_in_slot(batch)
         rows = torch.arange(len(scan), device=scan.device)[:, None]
         arranged = replace(
             batch,
@@ -77,14 +48,7 @@ class CronosDiscrete(Cronos):
             times=grid.times_of(batch.target_time),
             mask=scan >= 0,
         )
-        return Arrangement(arranged, member=slot)
-
-
-def _scan_in_slot(slot: Tensor, batch: SeriesBatch, count: int) -> Tensor:
-    """(B, count) index of the most recent scan in each slot, −1 where there is none."""
-    inside = (slot.unsqueeze(1) == torch.arange(count, device=slot.device)[:, None]) & batch.mask.unsqueeze(1)
-    times = batch.times.unsqueeze(1).masked_fill(~inside, -torch.inf)
-    return torch.where(inside.any(dim=2), times.argmax(dim=2), -1)
+        return Arrangement(arranged, member=grid.slots_of(batch.times, batch.target_time))
 
 
 def _carried_forward(scan: Tensor) -> Tensor:
