@@ -136,6 +136,11 @@ def depth_to_space(x: Tensor, factor: int) -> Tensor:
     return x.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, c // factor**3, d * factor, h * factor, w * factor)
 
 
+def padding_to_multiple(size: torch.Size, multiple: int) -> list[int]:
+    """Padding at the end of each axis, as `functional.pad` takes it, that brings `size` to multiples of `multiple`."""
+    return [amount for length in reversed(size) for amount in (0, -length % multiple)]
+
+
 def zeroed(layer: nn.Module) -> nn.Module:
     """`layer` with all its parameters at 0."""
     for parameter in layer.parameters():

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.time_codes import slope_weights
-from CRONOSLib.networks.blocks import depth_to_space, modulate, space_to_depth, zeroed
+from CRONOSLib.networks.blocks import depth_to_space, modulate, padding_to_multiple, space_to_depth, zeroed
 from CRONOSLib.networks.scan_encoders import SLOPE_SHRINKAGE, ScanSet, ScanStack
 from CRONOSLib.networks.time_embedding import TimeEmbedding, TimeSettings
 from CRONOSLib.networks.unet import UNet, UNetSettings
@@ -107,7 +107,7 @@ class VelocityNetwork(nn.Module):
         """(B, T, inputs, D/patch, H/patch, W/patch)."""
         images = self._beside_context(state, context) if self.settings.clean_context else state
         folded = images.flatten(0, 1)
-        folded = functional.pad(folded, _padding(folded.shape[2:], self._multiple))
+        folded = functional.pad(folded, padding_to_multiple(folded.shape[2:], self._multiple))
         return space_to_depth(folded, self.settings.patch).unflatten(0, state.shape[:2])
 
     def _beside_context(self, state: Tensor, context: SeriesBatch) -> Tensor:
@@ -167,7 +167,3 @@ def _body(context: SeriesBatch, background: float) -> Tensor:
     coarse = functional.max_pool3d(bright, 2, ceil_mode=True)
     near = functional.max_pool3d(coarse, 3, stride=1, padding=1)
     return functional.interpolate(near, size=bright.shape[2:], mode="nearest").unsqueeze(1)
-
-
-def _padding(size: torch.Size, multiple: int) -> list[int]:
-    return [amount for length in reversed(size) for amount in (0, -length % multiple)]

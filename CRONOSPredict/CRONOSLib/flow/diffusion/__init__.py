@@ -1,0 +1,1 @@
+"""Denoising diffusion: noise schedules, what a network predicts, samplers."""
