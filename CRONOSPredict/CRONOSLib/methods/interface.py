@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,20 @@ OnStep = Callable[[float], None]
 """Told the fraction of the work done, in [0, 1]; it may raise to stop the forecast."""
 
 
+class MemberKind(Enum):
+    """What a member is.
+
+    SCAN:   the forecast reached from one context scan; as many as scans, in their order
+    SAMPLE: one draw from the distribution of the target; as many as were asked for, all of equal weight
+    """
+
+    SCAN = "scan"
+    SAMPLE = "sample"
+
+
 @dataclass(frozen=True)
 class Members:
-    """The forecasts reached from each context scan, and how they make one.
+    """Several forecasts of one target, and how they make one. T counts members: context scans or samples.
 
     images:     (B, T, C, D, H, W), normalised intensity
     mask:       (B, T), True for a member, False for padding
@@ -25,6 +37,7 @@ class Members:
     nfe:        evaluations of the network
     trajectory: (S, B, T, C, D, H, W), the state at S flow steps τ from 0 to 1, or None
     one_step:   like the images, where a single Euler step of the flow ends; None without the trajectory
+    kind:       what the members are
     """
 
     images: Tensor
@@ -33,6 +46,7 @@ class Members:
     nfe: int = 0
     trajectory: Tensor | None = None
     one_step: Tensor | None = None
+    kind: MemberKind = MemberKind.SCAN
 
     @property
     def forecast(self) -> Tensor:
@@ -45,6 +59,26 @@ class Members:
         equal = self.mask.to(self.images.dtype) / self.mask.sum(dim=1, keepdim=True)
         mean = self._average(self.images, equal)
         return self._average((self.images - mean.unsqueeze(1)) ** 2, equal).sqrt()
+
+    def quantiles(self, levels: Sequence[float]) -> Tensor:
+        """(Q, B, C, D, H, W) quantiles of the members, which count the same, at each level in [0, 1].
+
+        Between members the quantile is interpolated linearly.
+        """
+        mask = self.mask[:, :, None, None, None, None]
+        ordered = torch.where(mask, self.images, torch.inf).sort(dim=1).values
+        last = self.mask.sum(dim=1) - 1
+        found = []
+        for level in levels:
+            position = level * last
+            below = position.floor().long()
+            low, high = (self._chosen(ordered, index) for index in (below, torch.minimum(below + 1, last)))
+            found.append(torch.lerp(low, high, (position - below)[:, None, None, None, None].to(low.dtype)))
+        return torch.stack(found)
+
+    @staticmethod
+    def _chosen(images: Tensor, index: Tensor) -> Tensor:
+        return images[torch.arange(len(images), device=images.device), index]
 
     @staticmethod
     def _average(images: Tensor, weights: Tensor) -> Tensor:

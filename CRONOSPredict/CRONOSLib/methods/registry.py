@@ -40,6 +40,14 @@ _METHODS = {
         "cronos_discrete", "CronosDiscrete", "DiscreteSettings", "Flow matching on a grid of time slots", True,
         presets=("default", "paper"), flow=True,
     ),
+    "sadm": MethodEntry(
+        "sadm", "Sadm", "SadmSettings", "Diffusion guided by a transformer over the scans", True,
+        presets=("default", "paper", "release"),
+    ),
+    "conditional-diffusion": MethodEntry(
+        "conditional_diffusion", "ConditionalDiffusion", "ConditionalSettings",
+        "Diffusion guided by a source scan and a time interval", True, presets=("default", "paper"),
+    ),
     "lci": MethodEntry("last_context_image", "LastContextImage", None, "Copy the last scan: the baseline to beat"),
     "mean": MethodEntry("context_mean", "ContextMean", None, "Mean of the context scans"),
     "linear": MethodEntry(
