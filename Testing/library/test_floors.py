@@ -23,6 +23,7 @@ FLOORS = (
     ("bundles",),
     ("forecasting",),
     ("forecast",),
+    ("timeline",),
     ("cohorts",),
     ("evaluation",),  # before training, which chooses the best weights by measured skill
     ("training",),

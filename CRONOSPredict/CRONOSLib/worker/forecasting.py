@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import SimpleITK as sitk
@@ -19,8 +21,11 @@ from CRONOSLib.forecasting.kept import Kept
 from CRONOSLib.packages import require
 from CRONOSLib.report import report, scan_digest
 from CRONOSLib.series import LongitudinalSeries, Scan
-from CRONOSLib.worker.protocol import FlowFiles, ForecastRequest, ResultReply, ScanFile
+from CRONOSLib.timeline import Frame, frames_of, share_of_progress
+from CRONOSLib.worker.protocol import FlowFiles, ForecastRequest, FrameFile, ResultReply, ScanFile
 from CRONOSLib.worker.volumes import VolumeFile, read_file, write_file
+
+T = TypeVar("T")
 
 
 class Forecaster:
@@ -44,25 +49,32 @@ class Forecaster:
         series = self._series(request)
         mask = self._image(request.mask) if request.mask else None
         bundle = chosen_bundle(request.bundle, request.method)
-        with _asked_at_every_layer(check):
-            result, note = self._with_less_memory(
-                request.options,
-                lambda options: forecast(
-                    series,
-                    request.target_time,
-                    bundle=bundle,
-                    method=request.method,
-                    options=options,
-                    mask=mask,
-                    on_progress=on_progress,
-                    kept=self._kept,
-                ),
-            )
-        return self._written(request, result, bundle, [note] if note else [])
 
-    def _with_less_memory(
-        self, options: ForecastOptions, make: Callable[[ForecastOptions], Forecast]
-    ) -> tuple[Forecast, str | None]:
+        def make(options: ForecastOptions, time: float, tell: OnProgress) -> Forecast:
+            return forecast(
+                series,
+                time,
+                bundle=bundle,
+                method=request.method,
+                options=options,
+                mask=mask,
+                on_progress=tell,
+                kept=self._kept,
+            )
+
+        def make_all(options: ForecastOptions) -> tuple[Forecast, tuple[FrameFile, ...]]:
+            count = max(len(request.through_time), 1)
+            first = make(options, request.target_time, share_of_progress(on_progress, 0, count))
+            if not request.through_time:
+                return first, ()
+            frames = frames_of(series, first, request.through_time, partial(make, options), on_progress)
+            return first, tuple(_frame_file(request, number, frame) for number, frame in enumerate(frames))
+
+        with _asked_at_every_layer(check):
+            (result, frames), note = self._with_less_memory(request.options, make_all)
+        return replace(self._written(request, result, bundle, [note] if note else []), frames=frames)
+
+    def _with_less_memory(self, options: ForecastOptions, make: Callable[[ForecastOptions], T]) -> tuple[T, str | None]:
         """The forecast of the first way that fits into memory, and what to tell the user about that way."""
         sentence = ""
         for way, note in _ways(options):
@@ -138,6 +150,16 @@ def _asked_at_every_layer(check: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+def _frame_file(request: ForecastRequest, number: int, frame: Frame) -> FrameFile:
+    """A frame on disk, and no longer in memory: there may be many."""
+
+    def written(image: sitk.Image, name: str) -> VolumeFile:
+        return write_file(image, request.folder / f"{name}-{number}.npy")
+
+    spread = written(frame.spread, "frame-spread") if frame.spread is not None else None
+    return FrameFile(frame.time, written(frame.image, "frame"), spread, frame.real)
 
 
 def _flow_files(request: ForecastRequest, result: Forecast) -> FlowFiles | None:

@@ -14,7 +14,8 @@ from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.forecast import ForecastOptions
 from CRONOSLib.imaging.grid import Grid
 from CRONOSLib.series import LongitudinalSeries
-from CRONOSLib.worker.protocol import FlowFiles, ResultReply
+from CRONOSLib.timeline import Frame
+from CRONOSLib.worker.protocol import FlowFiles, FrameFile, ResultReply
 from CRONOSLib.worker.volumes import read_file
 
 
@@ -26,6 +27,7 @@ class ForecastJob:
     bundle:       name or folder; None: the best that comes with CRONOS, unless `method` needs none
     mask:         of the last scan, any grid: what the alignment compares
     keep_aligned: bring back the scans as the method saw them
+    through_time: times, `target_time` among them, of which the frames come back, with those of the scans
     """
 
     series: LongitudinalSeries
@@ -35,6 +37,7 @@ class ForecastJob:
     options: ForecastOptions = field(default_factory=ForecastOptions)
     mask: sitk.Image | None = None
     keep_aligned: bool = False
+    through_time: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class ForecastResult:
     """A forecast on the last scan's grid and in its units: those fields of `Forecast` that a scene shows.
 
     report: what report.json holds: scans, alignments, costs, versions
+    frames: oldest first, as `ForecastJob.through_time` asked for
     """
 
     series: LongitudinalSeries
@@ -64,6 +68,7 @@ class ForecastResult:
     warnings: tuple[str, ...]
     report: Mapping[str, Any]
     flow: Flow | None = None
+    frames: tuple[Frame, ...] = ()
 
 
 def load_result(job: ForecastJob, reply: ResultReply) -> ForecastResult:
@@ -79,7 +84,13 @@ def load_result(job: ForecastJob, reply: ResultReply) -> ForecastResult:
         warnings=tuple(reply.report["warnings"]),
         report=reply.report,
         flow=_load_flow(reply.flow) if reply.flow else None,
+        frames=tuple(sorted(map(_load_frame, reply.frames), key=lambda frame: frame.time)),
     )
+
+
+def _load_frame(file: FrameFile) -> Frame:
+    spread = read_file(file.spread) if file.spread else None
+    return Frame(file.time, read_file(file.image), spread, file.real)
 
 
 def _load_flow(files: FlowFiles) -> Flow:

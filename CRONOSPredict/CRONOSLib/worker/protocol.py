@@ -42,6 +42,7 @@ class ForecastRequest:
     unit, epoch, warnings: of the series
     bundle:        name or folder; None: the best that comes with CRONOS, unless `method` needs none
     keep_aligned:  send the scans as the method saw them as well
+    through_time:  times, `target_time` among them, of which the forecasts come as frames, with the scans themselves
     """
 
     job: int
@@ -56,6 +57,7 @@ class ForecastRequest:
     options: ForecastOptions = field(default_factory=ForecastOptions)
     mask: VolumeFile | None = None
     keep_aligned: bool = False
+    through_time: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,22 @@ class FlowFiles:
 
 
 @dataclass(frozen=True)
+class FrameFile:
+    """One moment of a patient; the fields are those of `CRONOSLib.timeline.Frame`."""
+
+    time: float
+    image: VolumeFile
+    spread: VolumeFile | None
+    real: bool
+
+
+@dataclass(frozen=True)
 class ResultReply:
     """A forecast on the last scan's grid and in its units; `report` is what report.json holds.
 
     bundle: as bundle.json describes it; None when the method needs none
     spread: None when there is one member only
+    frames: of the times that were asked for, and of the scans
     """
 
     job: int
@@ -127,6 +140,7 @@ class ResultReply:
     bundle: dict[str, Any] | None = None
     bundle_path: Path | None = None
     flow: FlowFiles | None = None
+    frames: tuple[FrameFile, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ class Sender:
             options=job.options,
             mask=None if job.mask is None else self._file(job.mask),
             keep_aligned=job.keep_aligned,
+            through_time=job.through_time,
         )
 
     def _scan(self, scan: Scan) -> ScanFile:
