@@ -31,7 +31,7 @@ def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
-    sys.stdout = sys.__stdout__ = sys.stderr  # type: ignore[assignment]  # unlike them, heard before the process ends
+    sys.stdout = sys.__stdout__ = sys.stderr  # type: ignore[assignment,misc]  # unlike them, heard before the process ends
     return requests, replies
 
 
