@@ -31,7 +31,8 @@ def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
-    sys.stdout = sys.__stdout__ = sys.stderr  # type: ignore[assignment,misc]  # unlike them, heard before the process ends
+    # The standard output would hold back what is printed until the process ends.
+    sys.stdout = sys.__stdout__ = sys.stderr  # type: ignore[assignment,misc]
     return requests, replies
 
 
