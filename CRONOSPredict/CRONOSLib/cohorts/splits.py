@@ -27,9 +27,7 @@ class Shares:
         parts = (self.train, self.validation, self.test)
         if min(parts) <= 0 or abs(sum(parts) - 1) > 1e-6:
             said = "/".join(f"{100 * part:g}" for part in parts)
-            raise CohortError(
-                f"The split {said} does not share out 100 %. Use, for example, 70/15/15."
-            )
+            raise CohortError(f"The split {said} does not share out 100 %. Use, for example, 70/15/15.")
 
 
 def draw_splits(patients: int, seed: int, shares: Shares = Shares()) -> list[str]:

@@ -41,7 +41,7 @@ def read_dicom(
     if not chosen:
         raise SeriesError(_nothing(folder, slices))
     _require_one_patient(chosen, folder)
-    series = [by_location(group) for group in _group(chosen)]
+    series = [by_location(group) for group in group_series(chosen)]
     if len(series) == 1:
         return _scans_of(series[0], folder, warnings)
     _require_one_each_day(series, folder)
@@ -76,7 +76,7 @@ def _without_copies(slices: Sequence[Slice], folder: Path) -> tuple[list[Slice],
     return list(reversed(unique.values())), (said,)
 
 
-def _group(slices: Sequence[Slice]) -> list[list[Slice]]:
+def group_series(slices: Sequence[Slice]) -> list[list[Slice]]:
     """Slices by series; gated series of one place each, as some scanners write a cine stack, become one."""
     groups: dict[tuple[object, ...], list[Slice]] = defaultdict(list)
     for one in slices:

@@ -21,7 +21,19 @@ _FORMATS = "NIfTI, NRRD, MetaImage or DICOM"
 def open_image(path: Path) -> sitk.ImageFileReader:
     """Reader of an image file, its header read and its data proved complete.
 
-    Raises ImageError when the file is missing, may not be read, is no image, is too large or is cut off.
+    Raises ImageError as `read_header`, and when the file is too large or cut off.
+    """
+    reader = read_header(path)
+    _require_small(reader, path)
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        _require_whole_nifti(reader, path)
+    return reader
+
+
+def read_header(path: Path) -> sitk.ImageFileReader:
+    """Reader of an image file, its header read, its data untouched.
+
+    Raises ImageError when the file is missing, may not be read or is no image.
     """
     _require_readable(path)
     reader = sitk.ImageFileReader()
@@ -30,9 +42,6 @@ def open_image(path: Path) -> sitk.ImageFileReader:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise ImageError(_why_unreadable(path, str(error))) from None
-    _require_small(reader, path)
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        _require_whole_nifti(reader, path)
     return reader
 
 

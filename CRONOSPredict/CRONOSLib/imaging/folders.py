@@ -54,7 +54,7 @@ def look_into(folder: Path) -> FolderContent:
     Raises ImageError when there is no scan below it, when it may not be read, and SeriesError when DICOM and other
     scans lie there together.
     """
-    files = list(_files_below(folder))
+    files = files_below(folder)
     if not files:
         raise ImageError(f"The folder '{folder}' is empty. Give a folder with scans.")
     volumes = [path for path in files if is_volume_name(path)]
@@ -126,7 +126,11 @@ def ask_which(group: Sequence[FoundFile], folder: Path) -> SeriesError:
     )
 
 
-def _files_below(folder: Path) -> list[Path]:
+def files_below(folder: Path) -> list[Path]:
+    """Files in a folder and its folders, but not in hidden, derived and true ones (`truth`).
+
+    Raises ImageError when the folder may not be read.
+    """
     try:
         os.scandir(folder).close()
     except PermissionError:

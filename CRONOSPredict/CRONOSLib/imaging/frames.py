@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from CRONOSLib.dates import parse_unit, parse_when
 from CRONOSLib.errors import DateError
-from CRONOSLib.imaging.files import open_image
+from CRONOSLib.imaging.files import read_header
 from CRONOSLib.imaging.volumes import is_sequence
 from CRONOSLib.series import TimeUnit
 
@@ -64,7 +64,7 @@ def frame_times(path: Path) -> FrameTimes | None:
 
     Raises ImageError when the file cannot be opened, and DateError when an index value is neither number nor date.
     """
-    reader = open_image(path)
+    reader = read_header(path)
     if reader.GetDimension() == 4 and reader.HasMetaDataKey("pixdim[4]"):
         return _nifti_times(reader)
     if is_sequence(reader, path):

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from CRONOSLib.cohorts.simulators.acquisition import AcquisitionSettings
+from CRONOSLib.cohorts.simulators.cohort import write_image
 from CRONOSLib.cohorts.simulators.fields import one_thread
 from CRONOSLib.cohorts.simulators.glioma import SimulatedPatient, simulate_glioma_patient
-from CRONOSLib.cohorts.simulators.glioma_cohort import scan_name, write_image, write_volumes
+from CRONOSLib.cohorts.simulators.glioma_cohort import scan_name, write_volumes
 from CRONOSLib.cohorts.simulators.settings import NATIVE_GLIOMA
 from CRONOSLib.cohorts.simulators.visits import VisitSettings
 from CRONOSLib.errors import OutputError

@@ -1,0 +1,1 @@
+"""Cohorts out of folders: one file for each layout, one way in (`registry`)."""

@@ -1,0 +1,131 @@
+"""From scans that were found to patients with dated visits of one channel."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from CRONOSLib.cohorts.manifest import Visit
+from CRONOSLib.cohorts.readers.found import Findings, FoundPatient, FoundScan, Skipped
+from CRONOSLib.errors import CohortError
+from CRONOSLib.imaging.names import listed
+from CRONOSLib.series import TimeUnit
+
+LEAST_PATIENTS = 3
+"""One each to learn from, to choose on and to measure on."""
+
+LEAST_VISITS = 2
+"""One to forecast from, one to forecast."""
+
+_SAFE = re.compile(r"[\w-][\w.\- ]*")
+
+
+@dataclass(frozen=True)
+class FoundCohort:
+    """Patients of one channel, before their images are read.
+
+    channels: name -> number of patients that have such scans, whichever was taken
+    """
+
+    patients: tuple[FoundPatient, ...]
+    skipped: tuple[Skipped, ...]
+    unit: TimeUnit
+    channel: str
+    channels: dict[str, int]
+
+
+def patients_of(findings: Findings, channel: str | None = None) -> FoundCohort:
+    """Patients with two visits or more of one channel.
+
+    Dates become days since a patient's first visit. Where one patient's scans have dates and another's numbers, the
+    kind of time that most patients have is kept. Of several scans at one time the first by name is taken.
+
+    channel: as the findings call it, in any case of letters; None: the one that most patients have twice or more
+
+    Raises CohortError when no scan has this channel or there are fewer than three usable patients.
+    """
+    channels = dict(Counter(name for _, name in {(scan.subject, scan.channel) for scan in findings.scans}))
+    chosen = _chosen(findings, channels, channel)
+    own = [scan for scan in findings.scans if scan.channel == chosen]
+    timed, skipped = _of_one_kind_of_time(own)
+    by_subject: dict[str, list[FoundScan]] = defaultdict(list)
+    for scan in timed:
+        by_subject[scan.subject].append(scan)
+    patients = []
+    for subject, scans in sorted(by_subject.items()):
+        patient, left_out = _patient(subject, scans)
+        skipped += left_out
+        patients += [patient] if patient else []
+    without = {scan.subject for scan in findings.scans} - set(by_subject) - {one.subject for one in skipped}
+    skipped += [Skipped(subject, None, f"the patient has no scan of channel '{chosen}'") for subject in sorted(without)]
+    dated = any(isinstance(scan.when, datetime) for scan in timed)
+    found = FoundCohort(
+        patients=tuple(patients),
+        skipped=(*findings.skipped, *skipped),
+        unit=TimeUnit.DAY if dated else findings.unit,
+        channel=chosen,
+        channels=channels,
+    )
+    require_enough(len(patients), found.skipped)
+    return found
+
+
+def require_enough(patients: int, skipped: Sequence[Skipped]) -> None:
+    """Raises CohortError when a cohort of that many patients cannot be split into three parts."""
+    if patients >= LEAST_PATIENTS:
+        return
+    reasons = Counter(one.reason.rstrip(".") for one in skipped).most_common(3)
+    why = "; ".join(f"{reason} ({count}×)" if count > 1 else reason for reason, count in reasons)
+    raise CohortError(
+        f"{patients} of the patients can be used, but at least {LEAST_PATIENTS} with {LEAST_VISITS} scans each are "
+        f"needed. {f'Left out: {why}.' if why else 'Give a folder with more patients.'}"
+    )
+
+
+def _chosen(findings: Findings, channels: dict[str, int], wanted: str | None) -> str:
+    if not channels:
+        require_enough(0, findings.skipped)
+    if wanted is None:
+        usable: Counter[str] = Counter()
+        for (_, name), count in Counter((scan.subject, scan.channel) for scan in findings.scans).items():
+            usable[name] += count >= LEAST_VISITS
+        return max(sorted(usable), key=lambda name: (usable[name], name != ""))
+    matching = [name for name in channels if name.lower() == wanted.lower()]
+    if not matching:
+        raise CohortError(f"No scan has the channel '{wanted}'. There are: {listed(channels, most=12)}.")
+    return matching[0]
+
+
+def _of_one_kind_of_time(scans: Sequence[FoundScan]) -> tuple[list[FoundScan], list[Skipped]]:
+    kinds = Counter(kind for _, kind in {(scan.subject, isinstance(scan.when, datetime)) for scan in scans})
+    dates = kinds[True] >= kinds[False]
+    kept = [scan for scan in scans if isinstance(scan.when, datetime) == dates]
+    reason = "it has times within one examination, the others have dates" if dates else "it has a date, the others not"
+    left_out = {(scan.subject, scan.path) for scan in scans if isinstance(scan.when, datetime) != dates}
+    return kept, [Skipped(subject, path, reason) for subject, path in sorted(left_out)]
+
+
+def _patient(subject: str, scans: Sequence[FoundScan]) -> tuple[FoundPatient | None, list[Skipped]]:
+    if not _SAFE.fullmatch(subject):
+        return None, [Skipped(subject, None, "the name of the patient has signs that a folder cannot have; rename it")]
+    by_time: dict[datetime | float, FoundScan] = {}
+    skipped = []
+    for scan in sorted(scans, key=lambda scan: (str(scan.path), scan.frame or 0)):
+        taken = by_time.setdefault(scan.when, scan)
+        if taken is not scan:
+            skipped.append(Skipped(subject, scan.path, f"'{taken.path.name}' of the same time is used"))
+    if len(by_time) < LEAST_VISITS:
+        return None, [*skipped, Skipped(subject, None, "the patient has one scan only")]
+    ordered = [by_time[when] for when in sorted(by_time)]  # type: ignore[type-var]
+    visits = tuple(_visit(scan, ordered[0].when) for scan in ordered)
+    return FoundPatient(subject, visits, ordered[0].split), skipped
+
+
+def _visit(scan: FoundScan, first: datetime | float) -> Visit:
+    dated = isinstance(scan.when, datetime) and isinstance(first, datetime)
+    time = (scan.when - first) / timedelta(days=1) if dated else float(scan.when)  # type: ignore
+    day = scan.when.date() if isinstance(scan.when, datetime) else None
+    return Visit(time, scan.path, day, scan.frame, scan.channel, scan.mask)
