@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +117,7 @@ def integrate_through(velocity: nn.Module, initial: Tensor, times: Tensor, stepp
     from torchdiffeq import odeint, odeint_adjoint
 
     def grid(func: object, state: object, points: Tensor) -> Tensor:
-        return torch.cat([points[:1], *(_stretch(a, b, stepping.steps_per_unit) for a, b in zip(points, points[1:]))])
+        return torch.cat([points[:1], *(_stretch(a, b, stepping.steps_per_unit) for a, b in pairwise(points))])
 
     states = initial.expand(len(times), *initial.shape).clone()
     for side in (-1, 1):

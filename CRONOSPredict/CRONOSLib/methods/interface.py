@@ -38,6 +38,8 @@ class Members:
     trajectory: (S, B, T, C, D, H, W), the state at S flow steps τ from 0 to 1, or None
     one_step:   like the images, where a single Euler step of the flow ends; None without the trajectory
     kind:       what the members are
+    displacement: of a method that deforms: (B, 3, D, H, W), voxels, components along D, H, W; voxel x of the forecast
+                shows what the last scan shows at x + u(x); else None
     """
 
     images: Tensor
@@ -47,6 +49,7 @@ class Members:
     trajectory: Tensor | None = None
     one_step: Tensor | None = None
     kind: MemberKind = MemberKind.SCAN
+    displacement: Tensor | None = None
 
     @property
     def forecast(self) -> Tensor:

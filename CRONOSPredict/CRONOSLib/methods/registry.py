@@ -19,6 +19,7 @@ class MethodEntry:
     settings: name of its frozen settings dataclass in the same module, or None when it has none
     presets:  names of its presets; a preset is a function of the module's `PRESETS` that returns settings
     flow:     whether it carries every scan along a trajectory that can be looked at
+    trained:  presets that hold a network which learns from a cohort, of a method that needs no bundle without them
     """
 
     module: str
@@ -29,6 +30,11 @@ class MethodEntry:
     min_scans: int = 1
     presets: tuple[str, ...] = ("default",)
     flow: bool = False
+    trained: tuple[str, ...] = ()
+
+    def learns(self, preset: str) -> bool:
+        """Whether the method has something to train with this preset."""
+        return self.needs_bundle or preset in self.trained
 
 
 _METHODS = {
@@ -47,6 +53,15 @@ _METHODS = {
     "conditional-diffusion": MethodEntry(
         "conditional_diffusion", "ConditionalDiffusion", "ConditionalSettings",
         "Diffusion guided by a source scan and a time interval", True, presets=("default", "paper"),
+    ),
+    "noder": MethodEntry(
+        "noder", "Noder", "NoderSettings", "Neural ODE of the voxels, fitted to the patient", min_scans=2,
+        presets=("default", "paper", "release", "amortised"), trained=("amortised",),
+    ),
+    "geodesic-regression": MethodEntry(
+        "geodesic_regression", "GeodesicRegression", "GeodesicSettings",
+        "Constant velocity of deformation, fitted to the patient", min_scans=2,
+        presets=("default", "paper", "fast"), trained=("fast",),
     ),
     "lci": MethodEntry("last_context_image", "LastContextImage", None, "Copy the last scan: the baseline to beat"),
     "mean": MethodEntry("context_mean", "ContextMean", None, "Mean of the context scans"),
