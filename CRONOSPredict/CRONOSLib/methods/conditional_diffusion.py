@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from CRONOSLib.errors import MethodError
 from CRONOSLib.flow.diffusion.prediction import Prediction
 from CRONOSLib.flow.diffusion.sampler import Sampler
 from CRONOSLib.flow.diffusion.schedule import DiffusionSchedule, Schedule
 from CRONOSLib.flow.series_batch import SeriesBatch
-from CRONOSLib.methods.diffusion import Diffused, Diffusion, DiffusionSettings
+from CRONOSLib.methods.diffusion import Beside, Diffused, Diffusion, DiffusionSettings
 from CRONOSLib.networks.denoiser import DenoiserSettings, Guide, Stem
 from CRONOSLib.networks.time_embedding import TimeEmbedding, TimeSettings
 from CRONOSLib.networks.unet import UNetSettings
@@ -58,7 +59,9 @@ class ConditionalDiffusion(Diffusion):
         super().__init__(settings)
         network = settings.network
         self.time = TimeEmbedding(settings.time, network.unet.embedding)
-        self.stem = Stem(network.channels, network)
+        if settings.beside is Beside.NOTHING:
+            raise MethodError("Conditional diffusion starts from the last scan. Let 'last' or 'changes' stand beside.")
+        self.stem = Stem(network.channels * settings.beside.count, network)
         if settings.sources is Sources.ALL:
             self.every_stem = Stem(network.channels, network)
             self.every_time = nn.Linear(network.unet.embedding, network.unet.width)
@@ -66,7 +69,7 @@ class ConditionalDiffusion(Diffusion):
 
     def guide(self, batch: SeriesBatch) -> Guide:
         """The source, the interval to the target, and the other scans when they are asked for."""
-        features = self.stem(batch.last_image)
+        features = self.stem(torch.cat(self.beside(batch), dim=1))
         if self.settings.sources is Sources.LAST:
             return Guide(features, self._embedding(_last_only(batch))[1])
         per_scan, embedding = self._embedding(batch)
@@ -101,7 +104,9 @@ def paper() -> ConditionalSettings:
         prediction=Prediction.NOISE,
         sampler=Sampler("ancestral", steps=1000, variance=1.0),
         diffused=Diffused.IMAGE,
+        at_start=0.0,
         samples=1,
+        beside=Beside.LAST,
         drop=0.0,
         bound=2.0,
         sources=Sources.LAST,

@@ -15,6 +15,7 @@ from CRONOSLib.flow.diffusion.prediction import Prediction
 from CRONOSLib.flow.diffusion.sample_noise import Noise, SampleNoise
 from CRONOSLib.flow.diffusion.sampler import Sampler, sample
 from CRONOSLib.flow.diffusion.schedule import DiffusionSchedule, Level, alpha_sigma
+from CRONOSLib.flow.known_changes import known_changes
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.methods.interface import MemberKind, Members, Method, OnStep
 from CRONOSLib.networks.denoiser import Denoiser, DenoiserSettings, Guide
@@ -31,10 +32,31 @@ class Diffused(Enum):
     IMAGE = "image"
 
 
+class Beside(Enum):
+    """Images that the guide holds beside what a method makes of the scans.
+
+    NOTHING: none
+    LAST:    the last scan
+    CHANGES: the last scan, and in units of `change_scale` its difference from the mean of the scans and the change
+             along their slope: what baselines know, so that it need not be learned. Ours
+    """
+
+    NOTHING = "nothing"
+    LAST = "last"
+    CHANGES = "changes"
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return {Beside.NOTHING: 0, Beside.LAST: 1, Beside.CHANGES: 3}[self]
+
+
 @dataclass(frozen=True)
 class DiffusionSettings:
     """Switches of the diffusion methods; the defaults are ours, presets hold the published choices.
 
+    at_start:     share of training draws at the noisiest step, where every sample starts and only the guide is visible:
+                  what changes together in many voxels shows through the noise of all other steps
     samples:      K, drawn for every forecast
     guidance:     w of x̂ = (1 + w) x̂(z, guide) − w x̂(z, nothing); 0: the guided prediction alone
     drop:         share of training patients whose guide is left out, without which there can be no guidance
@@ -47,6 +69,8 @@ class DiffusionSettings:
     prediction: Prediction = Prediction.CLEAN
     sampler: Sampler = field(default_factory=Sampler)
     diffused: Diffused = Diffused.CHANGE
+    beside: Beside = Beside.CHANGES
+    at_start: float = 0.5
     samples: int = 4
     guidance: float = 0.0
     drop: float = 0.1
@@ -89,6 +113,13 @@ class Diffusion(Method):
     def guide(self, batch: SeriesBatch) -> Guide:
         """What the denoiser is conditioned on; computed once for all steps and samples of a scan."""
 
+    def beside(self, batch: SeriesBatch) -> list[Tensor]:
+        """Images (B, C, D, H, W) that stand beside what the method makes of the scans."""
+        images = [batch.last_image]
+        if self.settings.beside is Beside.CHANGES:
+            images += [change / self.settings.change_scale for change in known_changes(batch)]
+        return images[: self.settings.beside.count]
+
     def complete(self, batch: SeriesBatch, noise: SampleNoise, work: Work) -> SeriesBatch:
         """The contexts that the target is sampled from: those there are; of B patients, or of B · K samples."""
         return batch
@@ -99,6 +130,8 @@ class Diffusion(Method):
         settings, batch = self.settings, batch.without_padding
         clean, device = self._encoded(batch.target, batch.last_image), batch.target.device
         step = torch.randint(settings.schedule.steps, (len(clean),), device=device)
+        if settings.at_start:
+            step[torch.rand(len(clean), device=device) < settings.at_start] = settings.schedule.steps - 1
         alpha, sigma = alpha_sigma(settings.schedule.log_snr().to(device)[step].view(-1, 1, 1, 1, 1))
         noise = torch.randn_like(clean)
         guide = self.guide(batch)

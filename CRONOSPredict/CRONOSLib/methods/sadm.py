@@ -15,7 +15,7 @@ from CRONOSLib.flow.diffusion.sampler import Sampler
 from CRONOSLib.flow.diffusion.schedule import DiffusionSchedule, Schedule
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.slot_grid import SlotGrid
-from CRONOSLib.methods.diffusion import Diffused, Diffusion, DiffusionSettings, Work
+from CRONOSLib.methods.diffusion import Beside, Diffused, Diffusion, DiffusionSettings, Work
 from CRONOSLib.networks.denoiser import DenoiserSettings, Guide, Stem
 from CRONOSLib.networks.sequence_transformer import AttentionSpan, SequenceSettings, SequenceTransformer
 from CRONOSLib.networks.time_embedding import TimeEmbedding, TimeSettings
@@ -47,17 +47,13 @@ class Rollout(Enum):
 
 @dataclass(frozen=True)
 class SadmSettings(DiffusionSettings):
-    """Switches of SADM.
-
-    last_image: the last scan beside the conditioning volume
-    """
+    """Switches of SADM: the attention module, what it is told of time, and how a target is reached."""
 
     sequence: SequenceSettings = field(default_factory=SequenceSettings)
     time: TimeSettings = field(default_factory=TimeSettings)
     frames: Frames = Frames.SCANS
     rollout: Rollout = Rollout.DIRECT
     grid: SlotGrid = field(default_factory=SlotGrid)
-    last_image: bool = True
 
 
 class Sadm(Diffusion):
@@ -70,15 +66,14 @@ class Sadm(Diffusion):
         channels, embedding = settings.network.channels, settings.network.unet.embedding
         self.time = TimeEmbedding(settings.time, embedding)
         self.sequence = SequenceTransformer(settings.sequence, channels, embedding)
-        self.stem = Stem(channels * (2 if settings.last_image else 1), settings.network)
+        self.stem = Stem(channels * (1 + settings.beside.count), settings.network)
 
     def guide(self, batch: SeriesBatch) -> Guide:
-        """The conditioning volume, the last scan and the time of the target."""
+        """The conditioning volume, the images beside it, and the time of the target."""
         frames = batch if self.settings.frames is Frames.SCANS else self._in_slots(batch)
         codes, embedding = self.time(frames.times, frames.mask, frames.target_time, torch.zeros_like(batch.target_time))
         volume = self.sequence(frames.images, frames.mask, codes)
-        images = [volume, batch.last_image] if self.settings.last_image else [volume]
-        return Guide(self.stem(torch.cat(images, dim=1)), embedding)
+        return Guide(self.stem(torch.cat([volume, *self.beside(batch)], dim=1)), embedding)
 
     def complete(self, batch: SeriesBatch, noise: SampleNoise, work: Work) -> SeriesBatch:
         """With the slots before the target that no scan fills, when sampling is autoregressive."""
@@ -137,12 +132,13 @@ def paper() -> SadmSettings:
         prediction=Prediction.NOISE,
         sampler=Sampler("ancestral", steps=1000),
         diffused=Diffused.IMAGE,
+        at_start=0.0,
         samples=1,
         guidance=0.1,
         bound=2.0,
         frames=Frames.SLOTS,
         rollout=Rollout.AUTOREGRESSIVE,
-        last_image=False,
+        beside=Beside.NOTHING,
     )
 
 

@@ -7,12 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from CRONOSLib.errors import MethodError
+from CRONOSLib.flow.known_changes import SLOPE_SHRINKAGE
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.time_codes import slope_weights
 from CRONOSLib.networks.blocks import modulate, zeroed
-
-SLOPE_SHRINKAGE = 0.02
-"""Time² added to the spread of the visits in a slope, so that close visits give no wild trend."""
 
 
 class ScanSet(nn.Module):

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from CRONOSLib.flow.known_changes import known_changes
 from CRONOSLib.flow.series_batch import SeriesBatch
-from CRONOSLib.flow.time_codes import slope_weights
 from CRONOSLib.networks.blocks import depth_to_space, modulate, padding_to_multiple, space_to_depth, zeroed
-from CRONOSLib.networks.scan_encoders import SLOPE_SHRINKAGE, ScanSet, ScanStack
+from CRONOSLib.networks.scan_encoders import ScanSet, ScanStack
 from CRONOSLib.networks.time_embedding import TimeEmbedding, TimeSettings
 from CRONOSLib.networks.unet import UNet, UNetSettings
 
@@ -128,7 +128,7 @@ class VelocityNetwork(nn.Module):
         if not self.settings.candidates:
             return heads * self.settings.change_scale
         free, to_mean, along_slope = heads.chunk(3, dim=2)
-        mean, trend = _candidates(context)
+        mean, trend = known_changes(context)
         return free * self.settings.change_scale + to_mean * mean.unsqueeze(1) + along_slope * trend.unsqueeze(1)
 
     def _heads(self, trunk: Tensor, scans: Tensor | None, per_scan: Tensor, count: int) -> Tensor:
@@ -150,14 +150,6 @@ class VelocityNetwork(nn.Module):
 
 def _gate(horizon: Tensor, scale: float) -> Tensor:
     return torch.tanh(horizon.abs() / scale)[:, None, None, None, None, None]
-
-
-def _candidates(context: SeriesBatch) -> tuple[Tensor, Tensor]:
-    """(B, C, D, H, W) changes from the last scan to the mean of the scans, and along their slope to the target."""
-    images = torch.where(context.mask[:, :, None, None, None, None], context.images, 0)
-    mean = images.sum(dim=1) / context.mask.sum(dim=1)[:, None, None, None, None]
-    weights = slope_weights(context.times, context.mask, SLOPE_SHRINKAGE) * context.horizon[:, None]
-    return mean - context.last_image, torch.einsum("bt,bt...->b...", weights, images)
 
 
 def _body(context: SeriesBatch, background: float) -> Tensor:
