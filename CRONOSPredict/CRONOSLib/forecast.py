@@ -28,7 +28,8 @@ class ForecastOptions:
     """How to forecast; None leaves the choice to the bundle.
 
     alignment:       how the earlier scans are brought onto the last one
-    solver, steps:   how the flow is integrated
+    solver, steps:   how the flow is integrated, or noise is removed
+    samples:         how many a method that samples draws
     aggregate:       how the members make one forecast
     device:          "auto", "cpu", "cuda" or "cuda:1"
     precision:       "auto" (bf16 where the hardware has it), "fp32" or "bf16"
@@ -40,6 +41,7 @@ class ForecastOptions:
     alignment: Alignment | None = None
     solver: str | None = None
     steps: int | None = None
+    samples: int | None = None
     aggregate: str | None = None
     device: str = "auto"
     precision: str = "auto"
@@ -143,11 +145,11 @@ def forecast(
         )
     with clock.phase("load"), devices.seeded(options.seed), devices.explained_memory():
         tell("Loading the method", 0.6)
-        integration = (options.solver, options.steps, options.aggregate)
+        way = (options.solver, options.steps, options.aggregate, options.samples)
         network = kept.get(
             "method",
-            (choice, str(device), options.precision, integration),
-            lambda: override(choice.load(device), *integration),
+            (choice, str(device), options.precision, way),
+            lambda: override(choice.load(device), *way),
         )
     with clock.phase("forecast"), devices.seeded(options.seed), devices.explained_memory():
         outcome = run(

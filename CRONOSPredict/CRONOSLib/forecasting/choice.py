@@ -19,6 +19,7 @@ from CRONOSLib.series import TimeUnit
 if TYPE_CHECKING:
     import torch
 
+    from CRONOSLib.methods.diffusion import Diffusion
     from CRONOSLib.methods.interface import Method
 
 
@@ -78,13 +79,25 @@ class MethodChoice:
         return create_method(self.name).to(device).eval()
 
 
-def override(method: Method, solver: str | None, steps: int | None, aggregate: str | None) -> Method:
-    """The method itself, made to integrate or average another way than the bundle says; None keeps its way.
+def override(
+    method: Method,
+    solver: str | None = None,
+    steps: int | None = None,
+    aggregate: str | None = None,
+    samples: int | None = None,
+) -> Method:
+    """The method itself, made to integrate, average or sample another way than the bundle says; None keeps its way.
 
-    Raises MethodError when the method does not integrate or average, or the choice is unknown.
+    Raises MethodError when the method does not integrate, average or sample, or the choice is unknown.
     """
-    if solver is None and steps is None and aggregate is None:
+    if (solver, steps, aggregate, samples) == (None, None, None, None):
         return method
+    from CRONOSLib.methods.diffusion import Diffusion
+
+    if isinstance(method, Diffusion):
+        return _sampling(method, solver, steps, aggregate, samples)
+    if samples is not None:
+        raise MethodError("This method draws no samples: its forecast is always the same. Leave the samples out.")
     from CRONOSLib.flow.aggregation import check_aggregation
     from CRONOSLib.methods.cronos import Cronos
 
@@ -102,4 +115,19 @@ def override(method: Method, solver: str | None, steps: int | None, aggregate: s
             method.learned_weights = None
         settings = replace(settings, aggregate=aggregate)
     method.settings = settings
+    return method
+
+
+def _sampling(
+    method: Diffusion, sampler: str | None, steps: int | None, aggregate: str | None, samples: int | None
+) -> Diffusion:
+    if aggregate is not None:
+        raise MethodError("The forecast of this method is the mean of its samples. Leave the aggregation out.")
+    settings = method.settings
+    if sampler is not None or steps is not None:
+        name = settings.sampler.name if sampler is None else sampler
+        count = settings.sampler.steps if steps is None else steps
+        settings = replace(settings, sampler=replace(settings.sampler, name=name, steps=count))
+        settings.schedule.levels(count)
+    method.settings = settings if samples is None else replace(settings, samples=samples)
     return method
