@@ -294,16 +294,19 @@ def test_a_forecast_is_checked_against_the_scan_of_its_date(filled, head) -> Non
     run(filled)
     assert filled.ui.truthSelector.currentNode() is truth
     filled.ui.checkButton.click()
-    until(lambda: filled.ui.checkTable.rowCount == 3)
+    until(lambda: filled.ui.checkTable.rowCount == 4)
     forecast = filled._parameterNode.forecast
     nrmse, lci_nrmse = (float(filled.ui.checkTable.item(0, column).text()) for column in (1, 2))
     assert 0 < nrmse < lci_nrmse, "a line foresees a lesion that grows"
-    assert float(filled.ui.checkTable.item(2, 1).text()) == pytest.approx(1 - (nrmse / lci_nrmse) ** 2, abs=0.01)
+    assert float(filled.ui.checkTable.item(3, 1).text()) == pytest.approx(1 - (nrmse / lci_nrmse) ** 2, abs=0.01)
     scans = [slicer.util.getNode(f"T1 2020-{day}") for day in ("01-01", "03-01", "04-30", "06-29")]
     series, true_scan = series_of_dates(scans).series.held_out(180.0)
     off = ForecastOptions(alignment=Alignment.OFF)
     measured = compare(forecast_series(series, 180.0, method="linear", options=off), true_scan)
     assert (nrmse, lci_nrmse) == pytest.approx((measured.forecast.nrmse, measured.lci.nrmse), abs=1e-3)
+    similarities = [float(filled.ui.checkTable.item(1, column).text()) for column in (1, 2)]
+    assert similarities == pytest.approx([measured.forecast.ssim.value, measured.lci.ssim.value], abs=1e-3)
+    assert similarities[0] > similarities[1]
     error = slicer.util.getNode(f"{forecast.GetName()} error against T1 2020-06-29")
     assert slicer.util.arrayFromVolume(error).shape == slicer.util.arrayFromVolume(forecast).shape
     assert filled.ui.forecastButton.text == "Forecast"

@@ -7,8 +7,9 @@ is ever pooled over a batch, because the average of such pools depends on the ba
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -59,6 +60,13 @@ class Metrics:
             "ssim": self.ssim.value,
             "ssim_window": self.ssim.window,
         }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Metrics:
+        """Metrics from `to_json`'s values."""
+        psnr = math.inf if values["psnr"] is None else values["psnr"]
+        similarity = Ssim(values["ssim"], values["ssim_window"])
+        return cls(values["nrmse"], values["nrmse_euclidean"], psnr, similarity)
 
 
 def mean_square_error(

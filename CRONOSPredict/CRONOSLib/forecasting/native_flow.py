@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from CRONOSLib.errors import MethodError
-from CRONOSLib.imaging.preparation import PreparedSeries, aligned_scans
+from CRONOSLib.imaging.preparation import PreparedSeries
 from CRONOSLib.series import LongitudinalSeries
 
 _MOST_BYTES = 4e9
@@ -90,8 +90,8 @@ def native_flow(transport: Transport, prepared: PreparedSeries, series: Longitud
     return Flow(
         taus=tuple(float(tau) for tau in np.linspace(0, 1, count)),
         states=tuple(
-            _states(transport.states[:, scan], prepared, start)
-            for scan, start in enumerate(_in_last_units(prepared, series))
+            _states(transport.states[:, index], prepared, prepared.scan_to_native(scan.image, index))
+            for index, scan in enumerate(series)
         ),
         speeds=tuple(
             tuple(prepared.grid.to_image(last.invert_change(transport.speed(scan, step))) for step in range(count))
@@ -105,13 +105,5 @@ def native_flow(transport: Transport, prepared: PreparedSeries, series: Longitud
     )
 
 
-def _in_last_units(prepared: PreparedSeries, series: LongitudinalSeries) -> list[np.ndarray]:
-    """(D, H, W) of each aligned scan on the last scan's grid, its normalised intensity in the last scan's units."""
-    last = prepared.scales[-1]
-    scans = zip(prepared.scales, aligned_scans(series, prepared))
-    return [last.invert(scale.apply(sitk.GetArrayViewFromImage(scan))) for scale, scan in scans]
-
-
-def _states(states: np.ndarray, prepared: PreparedSeries, start: np.ndarray) -> tuple[sitk.Image, ...]:
-    changes = (prepared.change_to_native(state - states[0]) for state in states)
-    return tuple(prepared.native.to_image(start + sitk.GetArrayViewFromImage(change)) for change in changes)
+def _states(states: np.ndarray, prepared: PreparedSeries, start: sitk.Image) -> tuple[sitk.Image, ...]:
+    return tuple(start + prepared.change_to_native(state - states[0]) for state in states)

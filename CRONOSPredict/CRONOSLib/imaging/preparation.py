@@ -176,15 +176,6 @@ def prepare(
     )
 
 
-def aligned_scans(series: LongitudinalSeries, prepared: PreparedSeries) -> list[sitk.Image]:
-    """The scans on the last scan's own grid as they were aligned, float32, each in its own units.
-
-    series: the one that was prepared
-    """
-    reports = zip(series, prepared.alignments)
-    return [resample(scan.image, prepared.native, report.transform if report else None) for scan, report in reports]
-
-
 def bring_to_last(series: LongitudinalSeries, scan: Scan, kind: Alignment) -> sitk.Image:
     """A scan, such as the true target, on the last scan's grid, float32 in its own units, to compare with a forecast.
 

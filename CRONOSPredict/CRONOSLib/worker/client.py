@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Thread
+from typing import Any
 
 from CRONOSLib import errors
 from CRONOSLib.worker.connection import Connection, Ended, Loaded, News
 from CRONOSLib.worker.folder import PrivateFolder, remove_abandoned
-from CRONOSLib.worker.job import ForecastJob, ForecastResult
+from CRONOSLib.worker.job import ForecastJob, ForecastResult, Job
 from CRONOSLib.worker.process import worker_command
 from CRONOSLib.worker.protocol import (
     CancelledReply,
@@ -37,13 +38,13 @@ class Listener:
     """Who is told about one job, in `poll` only; of the last three, exactly one is called, once.
 
     progress:  what is being done, fraction done in [0, 1], seconds left or None
-    result:    the forecast
+    result:    the forecast (`ForecastResult`), or what else the job is about (`Check`)
     error:     an error of CRONOSLib.errors with one sentence that says what is wrong and what to do
     cancelled: by `cancel` or `close`, or because a newer job took its place
     """
 
     progress: Callable[[str, float, float | None], None] = _nothing
-    result: Callable[[ForecastResult], None] = _nothing
+    result: Callable[[Any], None] = _nothing
     error: Callable[[errors.CronosError], None] = _nothing
     cancelled: Callable[[], None] = _nothing
 
@@ -57,7 +58,7 @@ class _Task:
     """
 
     number: int
-    job: ForecastJob
+    job: Job
     listener: Listener
     deadline: float | None = None
     doubtful: bool = False
@@ -108,8 +109,8 @@ class WorkerClient:
         """Start the worker before it is needed: it then imports torch while the user still makes choices."""
         self._connected()
 
-    def submit(self, job: ForecastJob, listener: Listener = Listener()) -> None:
-        """Forecast a job as soon as the running one is done; it takes the place of one that waits."""
+    def submit(self, job: Job, listener: Listener = Listener()) -> None:
+        """Do a job as soon as the running one is done; it takes the place of one that waits."""
         if self._waiting is not None:
             self._replaced.append(self._waiting)
         self._waiting = _Task(next(self._numbers), job, listener)
@@ -191,7 +192,7 @@ class WorkerClient:
             return
         self._running, self._waiting = self._waiting, None
         self._running.doubtful = self._connection is not None
-        self._connected().forecast(self._running.number, self._running.job)
+        self._connected().start(self._running.number, self._running.job)
 
     def _take(self, news: News) -> None:
         if isinstance(news, Ended):
@@ -226,7 +227,7 @@ class WorkerClient:
             self._finish(task.listener.cancelled)
         elif task is not None and task.doubtful:
             task.doubtful = False
-            self._connected().forecast(task.number, task.job)
+            self._connected().start(task.number, task.job)
         elif task is not None:
             self._finish(lambda: task.listener.error(_error(ended.failure.kind, ended.failure.sentence)))
         for on_info in unanswered:

@@ -13,10 +13,11 @@ from threading import Event, Thread
 from typing import IO
 
 from CRONOSLib.worker.failures import Failure, explained, why_ended
-from CRONOSLib.worker.job import ForecastJob, ForecastResult, load_result
+from CRONOSLib.worker.job import Job, Result, load_result
 from CRONOSLib.worker.process import Process, kill_process, pipes_of, start_process
 from CRONOSLib.worker.protocol import (
     CancelledReply,
+    CheckReply,
     ErrorReply,
     LogReply,
     ProtocolError,
@@ -38,7 +39,7 @@ class Loaded:
     """The result of a job, in memory; its files are gone."""
 
     job: int
-    result: ForecastResult
+    result: Result
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Connection:
         self._process: Process | None = None
         self._pid: int | None = None
         self._killed = Event()
-        self._jobs: dict[int, ForecastJob] = {}
+        self._jobs: dict[int, Job] = {}
         self._last_words: deque[str] = deque(maxlen=_LAST_WORDS)
         self._thread = Thread(target=self._live, name="worker", daemon=True)
         self._thread.start()
@@ -81,7 +82,7 @@ class Connection:
         """Send a request, after those that wait to be sent."""
         self._outbox.put(lambda: encode(request))
 
-    def forecast(self, number: int, job: ForecastJob) -> None:
+    def start(self, number: int, job: Job) -> None:
         """Write the volumes of a job, unless an earlier job has, and send it."""
         self._jobs[number] = job
         self._outbox.put(lambda: self._line_of(number, job))
@@ -126,7 +127,7 @@ class Connection:
         reader.join()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _line_of(self, number: int, job: ForecastJob) -> bytes | None:
+    def _line_of(self, number: int, job: Job) -> bytes | None:
         """The request of a job; None when it cannot be made, which is told."""
         folder = self._job_folder(number)
         try:
@@ -163,15 +164,15 @@ class Connection:
             self._pid = reply.pid
             if self._killed.is_set() and self._process is not None:
                 kill_process(self._process, reply.pid)
-        if isinstance(reply, ResultReply):
+        if isinstance(reply, (ResultReply, CheckReply)):
             self._news.put(self._load(reply))
         else:
             self._news.put(reply)
-        if isinstance(reply, (ResultReply, ErrorReply, CancelledReply)) and reply.job is not None:
+        if isinstance(reply, (ResultReply, CheckReply, ErrorReply, CancelledReply)) and reply.job is not None:
             self._jobs.pop(reply.job, None)
             shutil.rmtree(self._job_folder(reply.job), ignore_errors=True)
 
-    def _load(self, reply: ResultReply) -> News:
+    def _load(self, reply: ResultReply | CheckReply) -> News:
         try:
             return Loaded(reply.job, load_result(self._jobs[reply.job], reply))
         except Exception as error:  # this thread must live, too

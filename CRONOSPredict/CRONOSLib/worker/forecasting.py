@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import SimpleITK as sitk
 
 from CRONOSLib.bundles.bundle import Bundle
@@ -18,6 +17,7 @@ from CRONOSLib.errors import OutOfMemoryError
 from CRONOSLib.forecast import Forecast, ForecastOptions, OnProgress, forecast
 from CRONOSLib.forecasting import devices
 from CRONOSLib.forecasting.kept import Kept
+from CRONOSLib.forecasting.native_flow import Flow
 from CRONOSLib.packages import require
 from CRONOSLib.report import report, scan_digest
 from CRONOSLib.series import LongitudinalSeries, Scan
@@ -118,6 +118,8 @@ class Forecaster:
         def written(image: sitk.Image, name: str) -> VolumeFile:
             return write_file(image, request.folder / f"{name}.npy")
 
+        scans = enumerate(result.series if request.keep_aligned else ())
+        aligned = [result.prepared.scan_to_native(scan.image, index) for index, scan in scans]
         return ResultReply(
             job=request.job,
             image=written(result.image, "forecast"),
@@ -126,7 +128,8 @@ class Forecaster:
             report=report(result, warnings=notes, digest=self._digest),
             bundle=bundle.to_json() if bundle else None,
             bundle_path=bundle.path if bundle else None,
-            flow=_flow_files(request, result),
+            flow=_flow_files(result.flow, written) if result.flow else None,
+            aligned=tuple(written(image, f"aligned-{index}") for index, image in enumerate(aligned)),
         )
 
 
@@ -162,19 +165,20 @@ def _frame_file(request: ForecastRequest, number: int, frame: Frame) -> FrameFil
     return FrameFile(frame.time, written(frame.image, "frame"), spread, frame.real)
 
 
-def _flow_files(request: ForecastRequest, result: Forecast) -> FlowFiles | None:
-    """The intermediate states that were asked for, in the units of the scans."""
-    prepared = result.prepared
-    in_units = prepared.scales[-1].invert
-    arrays: dict[str, np.ndarray] = {}
-    if result.members is not None:
-        arrays["members"] = in_units(result.members)
-    if result.trajectory is not None:
-        arrays["trajectory"] = in_units(result.trajectory)
-    if request.keep_aligned:
-        scans = zip(prepared.scales, prepared.images)
-        arrays["aligned"] = np.stack([scale.invert(scan[0]) for scale, scan in scans])
-    paths = {name: request.folder / f"{name}.npy" for name in arrays}
-    for name, array in arrays.items():
-        np.save(paths[name], array, allow_pickle=False)
-    return FlowFiles(prepared.grid, **paths) if paths else None
+def _flow_files(flow: Flow, written: Callable[[sitk.Image, str], VolumeFile]) -> FlowFiles:
+    def all_written(scans: tuple[tuple[sitk.Image, ...], ...], name: str) -> tuple[tuple[VolumeFile, ...], ...]:
+        return tuple(
+            tuple(written(image, f"{name}-{scan}-{step}") for step, image in enumerate(steps))
+            for scan, steps in enumerate(scans)
+        )
+
+    return FlowFiles(
+        taus=flow.taus,
+        states=all_written(flow.states, "state"),
+        speeds=all_written(flow.speeds, "speed"),
+        disagreement=written(flow.disagreement, "disagreement") if flow.disagreement is not None else None,
+        bend=written(flow.bend, "bend"),
+        straightness=flow.straightness,
+        solver=flow.solver,
+        nfe=flow.nfe,
+    )

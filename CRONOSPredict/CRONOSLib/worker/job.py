@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 
 from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.evaluation.check import Check
 from CRONOSLib.forecast import ForecastOptions
-from CRONOSLib.imaging.grid import Grid
+from CRONOSLib.forecasting.native_flow import Flow
+from CRONOSLib.imaging.intensity import IntensitySpec
+from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.series import LongitudinalSeries
 from CRONOSLib.timeline import Frame
-from CRONOSLib.worker.protocol import FlowFiles, FrameFile, ResultReply
-from CRONOSLib.worker.volumes import read_file
+from CRONOSLib.worker.protocol import CheckReply, FlowFiles, FrameFile, ResultReply
+from CRONOSLib.worker.volumes import VolumeFile, read_file
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class ForecastJob:
     target_time:  in the unit of the series
     bundle:       name or folder; None: the best that comes with CRONOS, unless `method` needs none
     mask:         of the last scan, any grid: what the alignment compares
-    keep_aligned: bring back the scans as the method saw them
+    keep_aligned: bring back the aligned scans
     through_time: times, `target_time` among them, of which the frames come back, with those of the scans
     """
 
@@ -41,21 +43,26 @@ class ForecastJob:
 
 
 @dataclass(frozen=True)
-class Flow:
-    """Intermediate states on the bundle's grid; see `FlowFiles` for shapes and units."""
+class CheckJob:
+    """One forecast to measure; see `CRONOSLib.evaluation.check.check`."""
 
-    grid: Grid
-    members: np.ndarray | None
-    trajectory: np.ndarray | None
-    aligned: np.ndarray | None
+    forecast: sitk.Image
+    last: sitk.Image
+    truth: sitk.Image
+    alignment: Alignment = Alignment.RIGID
+    intensity: IntensitySpec = field(default_factory=IntensitySpec)
+
+
+Job = ForecastJob | CheckJob
 
 
 @dataclass(frozen=True)
 class ForecastResult:
     """A forecast on the last scan's grid and in its units: those fields of `Forecast` that a scene shows.
 
-    report: what report.json holds: scans, alignments, costs, versions
-    frames: oldest first, as `ForecastJob.through_time` asked for
+    report:  what report.json holds: scans, alignments, costs, versions
+    frames:  oldest first, as `ForecastJob.through_time` asked for
+    aligned: the scans on the last scan's grid, in its units, when asked for
     """
 
     series: LongitudinalSeries
@@ -69,10 +76,17 @@ class ForecastResult:
     report: Mapping[str, Any]
     flow: Flow | None = None
     frames: tuple[Frame, ...] = ()
+    aligned: tuple[sitk.Image, ...] = ()
 
 
-def load_result(job: ForecastJob, reply: ResultReply) -> ForecastResult:
+Result = ForecastResult | Check
+
+
+def load_result(job: Job, reply: ResultReply | CheckReply) -> Result:
     """The result of a job, its files read. Raises OSError or ValueError when they are gone or damaged."""
+    if isinstance(reply, CheckReply):
+        return Check.from_json(reply.measured, read_file(reply.error), reply.warnings)
+    assert isinstance(job, ForecastJob)
     return ForecastResult(
         series=job.series,
         target_time=job.target_time,
@@ -85,6 +99,7 @@ def load_result(job: ForecastJob, reply: ResultReply) -> ForecastResult:
         report=reply.report,
         flow=_load_flow(reply.flow) if reply.flow else None,
         frames=tuple(sorted(map(_load_frame, reply.frames), key=lambda frame: frame.time)),
+        aligned=tuple(read_file(file) for file in reply.aligned),
     )
 
 
@@ -94,5 +109,16 @@ def _load_frame(file: FrameFile) -> Frame:
 
 
 def _load_flow(files: FlowFiles) -> Flow:
-    paths = (files.members, files.trajectory, files.aligned)
-    return Flow(files.grid, *(np.load(path, allow_pickle=False) if path else None for path in paths))
+    def read_all(scans: tuple[tuple[VolumeFile, ...], ...]) -> tuple[tuple[sitk.Image, ...], ...]:
+        return tuple(tuple(read_file(file) for file in steps) for steps in scans)
+
+    return Flow(
+        taus=files.taus,
+        states=read_all(files.states),
+        speeds=read_all(files.speeds),
+        disagreement=read_file(files.disagreement) if files.disagreement else None,
+        bend=read_file(files.bend),
+        straightness=files.straightness,
+        solver=files.solver,
+        nfe=files.nfe,
+    )

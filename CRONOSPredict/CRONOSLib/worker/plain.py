@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
 def to_plain(value: Any) -> Any:
@@ -33,6 +33,8 @@ def from_plain(hint: Any, plain: Any) -> Any:
         return _from_union(get_args(hint), plain)
     if get_origin(hint) is tuple:
         return _from_tuple(get_args(hint), plain)
+    if get_origin(hint) is Literal and plain in get_args(hint):
+        return plain
     if hint is Any or get_origin(hint) is dict or hint is dict:
         return plain
     if isinstance(hint, type) and is_dataclass(hint):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from CRONOSLib.forecast import ForecastOptions
-from CRONOSLib.imaging.grid import Grid
+from CRONOSLib.imaging.intensity import IntensitySpec
+from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.series import TimeSource, TimeUnit
 from CRONOSLib.worker.plain import from_plain, to_plain
 from CRONOSLib.worker.volumes import VolumeFile
@@ -41,7 +42,7 @@ class ForecastRequest:
     folder:        existing empty folder for the result
     unit, epoch, warnings: of the series
     bundle:        name or folder; None: the best that comes with CRONOS, unless `method` needs none
-    keep_aligned:  send the scans as the method saw them as well
+    keep_aligned:  send the aligned scans as well
     through_time:  times, `target_time` among them, of which the forecasts come as frames, with the scans themselves
     """
 
@@ -61,8 +62,26 @@ class ForecastRequest:
 
 
 @dataclass(frozen=True)
+class CheckRequest:
+    """Measure a forecast against the scan that was really taken.
+
+    job, folder:    as in `ForecastRequest`
+    forecast, last: on one grid, in the last scan's units
+    truth:          on any grid, in its own units
+    """
+
+    job: int
+    forecast: VolumeFile
+    last: VolumeFile
+    truth: VolumeFile
+    folder: Path
+    alignment: Alignment = Alignment.RIGID
+    intensity: IntensitySpec = field(default_factory=IntensitySpec)
+
+
+@dataclass(frozen=True)
 class CancelRequest:
-    """Give up a forecast, whether it runs or waits."""
+    """Give up a job, whether it runs or waits."""
 
     job: int
 
@@ -100,17 +119,16 @@ class ProgressReply:
 
 @dataclass(frozen=True)
 class FlowFiles:
-    """Intermediate states, .npy files of float32 in the last scan's units on `grid`; None when not asked for.
+    """The images of `CRONOSLib.forecasting.native_flow.Flow` in files, and its numbers."""
 
-    members:    (T, D, H, W), the forecast reached from each scan
-    trajectory: (S, T, D, H, W), the states at S flow steps from 0 to 1
-    aligned:    (T, D, H, W), the scans as the method saw them, each in its own units
-    """
-
-    grid: Grid
-    members: Path | None = None
-    trajectory: Path | None = None
-    aligned: Path | None = None
+    taus: tuple[float, ...]
+    states: tuple[tuple[VolumeFile, ...], ...]
+    speeds: tuple[tuple[VolumeFile, ...], ...]
+    disagreement: VolumeFile | None
+    bend: VolumeFile
+    straightness: float
+    solver: str
+    nfe: int
 
 
 @dataclass(frozen=True)
@@ -127,9 +145,11 @@ class FrameFile:
 class ResultReply:
     """A forecast on the last scan's grid and in its units; `report` is what report.json holds.
 
-    bundle: as bundle.json describes it; None when the method needs none
-    spread: None when there is one member only
-    frames: of the times that were asked for, and of the scans
+    bundle:  as bundle.json describes it; None when the method needs none
+    spread:  None when there is one member only
+    frames:  of the times that were asked for, and of the scans
+    aligned: the scans on the last scan's grid, in its units, when asked for
+    flow:    when the options ask for the trajectory
     """
 
     job: int
@@ -141,13 +161,27 @@ class ResultReply:
     bundle_path: Path | None = None
     flow: FlowFiles | None = None
     frames: tuple[FrameFile, ...] = ()
+    aligned: tuple[VolumeFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckReply:
+    """How near a forecast comes; `measured` is what `CRONOSLib.evaluation.check.Check.to_json` holds.
+
+    error: forecast minus true scan, in the last scan's units
+    """
+
+    job: int
+    error: VolumeFile
+    measured: dict[str, Any]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ErrorReply:
     """One sentence that says what is wrong and what to do.
 
-    job:  None when no forecast was asked for
+    job:  None when no job was asked for
     kind: name of a class of CRONOSLib.errors; "bug" for anything else
     """
 
@@ -158,7 +192,7 @@ class ErrorReply:
 
 @dataclass(frozen=True)
 class CancelledReply:
-    """A forecast was given up."""
+    """A job was given up."""
 
     job: int
 
@@ -187,17 +221,19 @@ class InfoReply:
     devices: tuple[Device, ...] = ()
 
 
-Request = ForecastRequest | CancelRequest | InfoRequest | ShutdownRequest
-Reply = ReadyReply | ProgressReply | ResultReply | ErrorReply | CancelledReply | LogReply | InfoReply
+Request = ForecastRequest | CheckRequest | CancelRequest | InfoRequest | ShutdownRequest
+Reply = ReadyReply | ProgressReply | ResultReply | CheckReply | ErrorReply | CancelledReply | LogReply | InfoReply
 
 _MESSAGES: dict[str, type] = {
     "forecast": ForecastRequest,
+    "check": CheckRequest,
     "cancel": CancelRequest,
     "info?": InfoRequest,
     "shutdown": ShutdownRequest,
     "ready": ReadyReply,
     "progress": ProgressReply,
     "result": ResultReply,
+    "checked": CheckReply,
     "error": ErrorReply,
     "cancelled": CancelledReply,
     "log": LogReply,

@@ -9,8 +9,8 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from CRONOSLib.series import Scan
-from CRONOSLib.worker.job import ForecastJob
-from CRONOSLib.worker.protocol import ForecastRequest, ScanFile
+from CRONOSLib.worker.job import CheckJob, Job
+from CRONOSLib.worker.protocol import CheckRequest, ForecastRequest, ScanFile
 from CRONOSLib.worker.volumes import VolumeFile, write_file
 
 
@@ -22,14 +22,16 @@ class Sender:
         self._files: dict[int, tuple[weakref.ref, VolumeFile]] = {}
         self._count = itertools.count()
 
-    def request(self, number: int, job: ForecastJob, result_folder: Path) -> ForecastRequest:
+    def request(self, number: int, job: Job, result_folder: Path) -> ForecastRequest | CheckRequest:
         """The request of a job, its volumes on disk.
 
         Raises OSError when they cannot be written, SeriesError when the target does not suit the series.
         """
+        if isinstance(job, CheckJob):
+            return self._check(number, job, result_folder)
         series = job.series
         series.horizon(job.target_time)
-        self._forget_all_but(job)
+        self._forget_all_but([scan.image for scan in series] + ([job.mask] if job.mask is not None else []))
         return ForecastRequest(
             job=number,
             scans=tuple(self._scan(scan) for scan in series),
@@ -46,6 +48,12 @@ class Sender:
             through_time=job.through_time,
         )
 
+    def _check(self, number: int, job: CheckJob, folder: Path) -> CheckRequest:
+        """Its volumes are written beside the result, and go with it: the scans of the next forecast are still known."""
+        volumes = {name: getattr(job, name) for name in ("forecast", "last", "truth")}
+        files = {name: write_file(image, folder / f"{name}.npy") for name, image in volumes.items()}
+        return CheckRequest(number, folder=folder, alignment=job.alignment, intensity=job.intensity, **files)
+
     def _scan(self, scan: Scan) -> ScanFile:
         others = {name: value for name, value in vars(scan).items() if name != "image"}
         return ScanFile(self._file(scan.image), **others)
@@ -58,8 +66,7 @@ class Sender:
         self._files[id(image)] = (weakref.ref(image), file)
         return file
 
-    def _forget_all_but(self, job: ForecastJob) -> None:
-        needed = [scan.image for scan in job.series] + ([job.mask] if job.mask is not None else [])
+    def _forget_all_but(self, needed: list[sitk.Image]) -> None:
         for number, (image, file) in list(self._files.items()):
             if not any(image() is other for other in needed):
                 file.path.unlink(missing_ok=True)

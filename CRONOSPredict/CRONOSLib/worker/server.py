@@ -13,11 +13,13 @@ from threading import Lock, Thread
 from typing import BinaryIO
 
 from CRONOSLib.forecasting import devices
+from CRONOSLib.worker.checking import checked
 from CRONOSLib.worker.failures import explained
 from CRONOSLib.worker.forecasting import Forecaster
 from CRONOSLib.worker.protocol import (
     CancelledReply,
     CancelRequest,
+    CheckRequest,
     Device,
     ErrorReply,
     ForecastRequest,
@@ -69,8 +71,8 @@ class Server:
         _warm_up()
         while True:
             request = self._next_request()
-            if isinstance(request, ForecastRequest):
-                self._forecast(request)
+            if isinstance(request, (ForecastRequest, CheckRequest)):
+                self._work(request)
             elif isinstance(request, InfoRequest):
                 self._say(_info())
 
@@ -99,7 +101,7 @@ class Server:
             return
         if isinstance(request, ShutdownRequest):
             self._end()
-        if isinstance(request, ForecastRequest):
+        if isinstance(request, (ForecastRequest, CheckRequest)):
             self._say(ProgressReply(request.job, "Starting", 0.0))
         self._waiting.put(request)
 
@@ -124,7 +126,7 @@ class Server:
             except OSError:  # nobody listens
                 self._end()
 
-    def _forecast(self, request: ForecastRequest) -> None:
+    def _work(self, request: ForecastRequest | CheckRequest) -> None:
         with self._deciding:
             self._begun = request.job
             self._unwanted = {job for job in self._unwanted if job >= request.job}
@@ -141,7 +143,10 @@ class Server:
             progress.tell(what, fraction)
 
         try:
-            reply: Reply = self._forecaster.forecast(request, tell, check)
+            if isinstance(request, CheckRequest):
+                reply: Reply = checked(request, tell)
+            else:
+                reply = self._forecaster.forecast(request, tell, check)
         except Cancelled:
             reply = CancelledReply(request.job)
         except Exception as error:  # the process outlives the mistakes of one forecast

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+from functools import partial
+
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from CRONOSLib.errors import CronosError, DateError
+from CRONOSLib.errors import DateError
+from CRONOSLib.evaluation.check import Check
 from CRONOSLib.imaging.intensity import IntensitySpec
 from CRONOSLib.imaging.registration import Alignment
-from CRONOSLib.scene.check import Check, add_error_map, check
+from CRONOSLib.scene.check import add_error_map
 from CRONOSLib.scene.dates import date_of
 from CRONOSLib.scene.panel.run_section import RunSection
 from CRONOSLib.scene.panel.state import PanelState
@@ -19,7 +21,7 @@ from CRONOSLib.scene.results import RESULT_ATTRIBUTE, last_scan_of
 
 
 class CheckSection:
-    """Brings the true scan onto the last one in the worker, then measures."""
+    """Measures in the worker, which also brings the true scan onto the last one."""
 
     def __init__(self, ui, state: PanelState, run: RunSection) -> None:
         self._ui, self._state, self._run = ui, state, run
@@ -49,33 +51,33 @@ class CheckSection:
     def _on_clicked(self) -> None:
         forecast, truth = self._state.choices.forecast, self._state.choices.truth
         alignment = Alignment(self._state.choices.alignment or "rigid")
-        try:
-            self._run.job.align(truth, last_scan_of(forecast), alignment, self._take)
-        except CronosError as error:
-            self._run.say(str(error))
+        bundle = self._state.bundle
+        spec = bundle.preprocessing.intensity if bundle else IntensitySpec()
+        self._run.say("")
+        take = partial(self._take, forecast.GetID(), truth.GetID())
+        self._run.job.check(forecast, truth, last_scan_of(forecast), alignment, spec, take)
         self._run.refresh()
         self.refresh()
 
-    def _take(self, aligned: np.ndarray) -> str:
-        """Measure once the true scan lies on the last one; returns what to tell the user."""
-        forecast, truth = self._state.choices.forecast, self._state.choices.truth
-        last_scan = last_scan_of(forecast)
-        if last_scan is None or truth is None:
+    def _take(self, forecast_id: str, truth_id: str, result: Check) -> str:
+        """Show what was measured; returns what to tell the user."""
+        forecast, truth = (slicer.mrmlScene.GetNodeByID(identifier) for identifier in (forecast_id, truth_id))
+        if forecast is None or truth is None:
             return _("A scan left the scene before it was checked. Choose another one.")
-        bundle = self._state.bundle
-        spec = bundle.preprocessing.intensity if bundle else IntensitySpec()
-        result = check(slicer.util.arrayFromVolume(forecast), slicer.util.arrayFromVolume(last_scan), aligned, spec)
         add_error_map(result.error, forecast, truth)
-        self._checked = (_id(forecast), _id(truth))
+        self._checked = (forecast_id, truth_id)
         fill_table(self._ui.checkTable, _rows(result))
         return ""
 
 
 def _rows(result: Check) -> list[tuple[str, str, str]]:
     skill = "–" if result.skill is None else f"{result.skill:.3f}"
+    forecast, lci = result.forecast, result.lci
+    similarity = _("SSIM (1 is perfect), {window}").format(window=forecast.ssim.window)
     return [
-        (_("NRMSE (0 is perfect)"), f"{result.nrmse:.4f}", f"{result.lci_nrmse:.4f}"),
-        (_("PSNR, dB"), f"{result.psnr:.2f}", f"{result.lci_psnr:.2f}"),
+        (_("NRMSE (0 is perfect)"), f"{forecast.nrmse:.4f}", f"{lci.nrmse:.4f}"),
+        (similarity, f"{forecast.ssim.value:.4f}", f"{lci.ssim.value:.4f}"),
+        (_("PSNR, dB"), f"{forecast.psnr:.2f}", f"{lci.psnr:.2f}"),
         (_("Skill (1 is perfect, 0 is copying)"), skill, "0"),
     ]
 

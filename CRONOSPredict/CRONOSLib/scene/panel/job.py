@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from CRONOSLib.errors import CronosError, SeriesError, WorkerError
-from CRONOSLib.forecast import ForecastOptions
+from CRONOSLib.evaluation.check import Check
+from CRONOSLib.imaging.intensity import IntensitySpec
 from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.scene.nodes import image_of
 from CRONOSLib.scene.panel.reading import SeriesReader
+from CRONOSLib.scene.panel.slices import Slices, Work
 from CRONOSLib.scene.panel.state import PanelState
 from CRONOSLib.scene.results import ResultNodes, add_results
-from CRONOSLib.series import LongitudinalSeries, Scan, TimeSource
 from CRONOSLib.worker.client import Listener, WorkerClient
-from CRONOSLib.worker.job import ForecastJob, ForecastResult
+from CRONOSLib.worker.job import CheckJob, ForecastJob, ForecastResult
 from CRONOSLib.worker.protocol import Device
 
 _POLL_MS = 20
@@ -84,7 +84,7 @@ class PanelJob:
         self._on_progress, self._on_done, self._on_devices = on_progress, on_done, on_devices
         self._client: WorkerClient | None = None
         self._waits_for_devices = False
-        self._order: ForecastOrder | None = None
+        self._slices = Slices()
         self._reader = SeriesReader()
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_MS)
@@ -92,8 +92,8 @@ class PanelJob:
 
     @property
     def running(self) -> bool:
-        """Whether a forecast is under way."""
-        return self._order is not None or (self._client is not None and self._client.busy)
+        """Whether a forecast or a check is under way."""
+        return self._slices.busy or (self._client is not None and self._client.busy)
 
     @property
     def worker_pid(self) -> int | None:
@@ -109,54 +109,38 @@ class PanelJob:
 
     def start(self, state: PanelState) -> None:
         """Forecast with the choices of the panel as they are now."""
-        self._order = ForecastOrder.of(state)
+        self._slices.add(self._reading(ForecastOrder.of(state)))
         self._timer.start()
 
-    def align(
+    def check(
         self,
-        scan: slicer.vtkMRMLScalarVolumeNode,
-        onto: slicer.vtkMRMLScalarVolumeNode,
+        forecast: slicer.vtkMRMLScalarVolumeNode,
+        truth: slicer.vtkMRMLScalarVolumeNode,
+        last_scan: slicer.vtkMRMLScalarVolumeNode,
         alignment: Alignment,
-        take: Callable[[np.ndarray], str],
+        intensity: IntensitySpec,
+        take: Callable[[Check], str],
     ) -> None:
-        """Bring a scan onto another one in the worker, as the scans of a series are.
+        """Measure a forecast against the true scan in the worker.
 
-        take: gets (D, H, W) in the first scan's units on the second one's grid, and returns what to tell the user
-        Raises ImageError when one of them is no scan.
+        take: gets what was measured, and returns what to tell the user
         """
-        scans = tuple(
-            Scan(image_of(node), float(time), node.GetName(), TimeSource.TYPED)
-            for time, node in enumerate((scan, onto))
-        )
-        job = ForecastJob(  # copying the last scan takes no time, and tells how the first one was aligned
-            series=LongitudinalSeries(scans),
-            target_time=1.0,
-            method="lci",
-            options=ForecastOptions(alignment=alignment, device="cpu"),
-            keep_aligned=True,
-        )
-
-        def finish(result: ForecastResult) -> None:
-            assert result.flow is not None
-            assert result.flow.aligned is not None
-            said = take(result.flow.aligned[0])
-            self._on_done(None, "\n".join(text for text in (said, *result.warnings) if text))
-
-        self._worker().submit(job, Listener(self._on_progress, finish, self._fail, self._cancelled))
+        self._slices.add(self._checking((forecast, last_scan, truth), alignment, intensity, take))
         self._timer.start()
 
     def cancel(self) -> None:
-        """Give up the forecast; answered within a second."""
-        if self._order is not None:
-            self._order = None
+        """Give up what runs; answered within a second."""
+        if self._slices.busy:
+            self._slices.clear()
             self._cancelled()
-        elif self._client is not None:
+        if self._client is not None:
             self._client.cancel()
 
     def close(self) -> None:
         """End the worker."""
         self._timer.stop()
-        client, self._client, self._order = self._client, None, None
+        self._slices.clear()
+        client, self._client = self._client, None
         if client is not None:
             client.close()
 
@@ -165,23 +149,41 @@ class PanelJob:
             self._client = WorkerClient(on_log=logging.debug)
         return self._client
 
-    def _read(self, order: ForecastOrder) -> None:
-        """Read one more scan; after the last one, the worker takes over."""
+    def _reading(self, order: ForecastOrder) -> Work:
+        """Read the scans one by one; then the worker takes over."""
         try:
-            nodes = order.nodes()
-            if self._reader.step(nodes):
-                return
+            while self._reader.step(nodes := order.nodes()):
+                yield
         except CronosError as error:
-            self._order = None
             self._fail(error)
             return
-        self._order = None
         listener = Listener(self._on_progress, partial(self._take, order.last), self._fail, self._cancelled)
         self._worker().submit(replace(order.job, series=self._reader.series(order.job.series, nodes)), listener)
 
+    def _checking(
+        self,
+        nodes: Sequence[slicer.vtkMRMLScalarVolumeNode],
+        alignment: Alignment,
+        intensity: IntensitySpec,
+        take: Callable[[Check], str],
+    ) -> Work:
+        images = []
+        try:
+            for node in nodes:
+                images.append(image_of(node))
+                yield
+        except CronosError as error:
+            self._fail(error)
+            return
+
+        def finish(result: Check) -> None:
+            self._on_done(None, "\n".join(text for text in (take(result), *result.warnings) if text))
+
+        job = CheckJob(*images, alignment, intensity)
+        self._worker().submit(job, Listener(self._on_progress, finish, self._fail, self._cancelled))
+
     def _poll(self) -> None:
-        if self._order is not None:
-            self._read(self._order)
+        self._slices.step()
         if self._client is not None:
             self._client.poll()
         if not (self.running or self._waits_for_devices):
