@@ -33,7 +33,7 @@ class ForecastOptions:
     aggregate:       how the members make one forecast
     device:          "auto", "cpu", "cuda" or "cuda:1"
     precision:       "auto" (bf16 where the hardware has it), "fp32" or "bf16"
-    keep_members:    keep the forecast reached from each scan
+    keep_members:    keep the members: the forecast reached from each scan, or the samples
     keep_trajectory: keep the states between the scans and the forecast
     rescale_time:    let the scans' mean gap count as the bundle's typical gap, for series in another kind of time
     """
@@ -66,6 +66,8 @@ class Forecast:
     peak_memory_mb: most memory of the GPU, or of this process since it began; None where it cannot be measured
     alignments:     one report for each scan; None for the last
     prepared:       the scans as the method saw them, and the way back
+    member_kind:    what the members are: "scan" (one forecast from each, in their order) or "sample"
+    member_count:   T, how many there are
     members:        (T, D, H, W) normalised intensity on the bundle's grid, when asked for
     trajectory:     (S, T, D, H, W), the states at S flow steps from 0 to 1, when asked for
     flow:           the trajectory on the last scan's own grid, with speed and straightness, when asked for
@@ -87,6 +89,8 @@ class Forecast:
     device: str = "cpu"
     seed: int = 0
     warnings: tuple[str, ...] = ()
+    member_kind: str = "scan"
+    member_count: int = 1
     members: np.ndarray | None = field(default=None, repr=False)
     trajectory: np.ndarray | None = field(default=None, repr=False)
     flow: Flow | None = None
@@ -185,6 +189,8 @@ def forecast(
         device=str(device),
         seed=options.seed,
         warnings=_once(*series.warnings, *prepared.warnings, *times.warnings, *_doubts(choice.bundle)),
+        member_kind=outcome.kind.value,
+        member_count=len(outcome.members),
         members=outcome.members if options.keep_members else None,
         trajectory=None if transport is None else transport.states,
         flow=flow,

@@ -6,18 +6,28 @@ import math
 from dataclasses import replace
 
 import pytest
+import SimpleITK as sitk
 import torch
+from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.bundles.store import load_bundle, save_bundle
 from CRONOSLib.errors import MethodError
 from CRONOSLib.flow.diffusion.prediction import Prediction
 from CRONOSLib.flow.diffusion.sampler import SAMPLERS, Sampler, sample
 from CRONOSLib.flow.diffusion.schedule import DiffusionSchedule, Schedule, alpha_sigma
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.solvers import Solver, integrate
+from CRONOSLib.forecast import ForecastOptions, forecast
 from CRONOSLib.forecasting.choice import override
 from CRONOSLib.forecasting.devices import seeded
+from CRONOSLib.imaging.grid import GridSpec
+from CRONOSLib.imaging.preparation import Preprocessing
+from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.methods.diffusion import Diffusion
 from CRONOSLib.methods.interface import MemberKind, Members
 from CRONOSLib.methods.registry import create_method, presets
+from CRONOSLib.methods.settings import settings_to_json
+from CRONOSLib.report import report
+from CRONOSLib.series import TimeUnit
 
 METHODS = ("sadm", "conditional-diffusion")
 SIZE = 16
@@ -299,3 +309,43 @@ def test_an_impossible_way_to_sample_is_one_sentence(asked, sentence):
 def test_a_method_that_draws_no_samples_says_so():
     with pytest.raises(MethodError, match="draws no samples"):
         override(create_method("lci"), samples=4)
+
+
+@pytest.fixture(scope="module")
+def sampling_bundle(tmp_path_factory) -> Bundle:
+    """SADM with weights that were stirred, not trained, on disk."""
+    method = stirred("sadm", samples=3)
+    bundle = Bundle(
+        name="stirred",
+        title="A tiny SADM",
+        method="sadm",
+        settings=settings_to_json(method.settings),
+        preprocessing=Preprocessing(grid=GridSpec(spacing_mm=4.0), alignment=Alignment.OFF),
+        time_unit=TimeUnit.DAY,
+        time_scale=365.25,
+        horizons=(30.0, 200.0),
+        typical_gap=60.0,
+        max_contexts=8,
+        training={"cohort": "none", "steps": 0, "seed": 0},
+    )
+    folder = tmp_path_factory.mktemp("bundles") / "stirred"
+    save_bundle(folder, bundle, method)
+    return load_bundle(folder)
+
+
+def test_a_forecast_has_as_many_members_as_samples_whatever_the_number_of_scans(sampling_bundle, growing_series):
+    found = forecast(growing_series((0, 60)), 120.0, bundle=sampling_bundle, options=ForecastOptions(keep_members=True))
+    assert found.members.shape[0] == 3
+    assert report(found)["members"] == {"of": "sample", "count": 3}
+    assert sitk.GetArrayViewFromImage(found.spread).max() > 0
+
+
+def test_the_same_seed_gives_the_same_forecast_and_another_seed_another(sampling_bundle, growing_series):
+    def voxels(seed: int):
+        options = ForecastOptions(seed=seed, samples=2, steps=2)
+        made = forecast(growing_series(), 150.0, bundle=sampling_bundle, options=options)
+        return sitk.GetArrayFromImage(made.image)
+
+    first = voxels(0)
+    assert (first == voxels(0)).all()
+    assert not (first == voxels(1)).all()

@@ -14,7 +14,7 @@ from CRONOSLib.forecasting.native_flow import Transport
 from CRONOSLib.forecasting.times import MethodTime
 from CRONOSLib.imaging.preparation import PreparedSeries
 from CRONOSLib.methods.cronos import Cronos
-from CRONOSLib.methods.interface import Members, Method, OnStep
+from CRONOSLib.methods.interface import MemberKind, Members, Method, OnStep
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Outcome:
     change:     (D, H, W), forecast minus last scan
     spread:     (D, H, W), standard deviation of the members; None when there is one
     members:    (T, D, H, W)
+    kind:       what the members are
     transport:  how the flow made it, when asked for
     nfe:        evaluations of the network
     """
@@ -31,6 +32,7 @@ class Outcome:
     change: np.ndarray
     spread: np.ndarray | None
     members: np.ndarray
+    kind: MemberKind
     transport: Transport | None
     nfe: int
 
@@ -80,8 +82,9 @@ def _outcome(members: Members, last: np.ndarray, transport: Transport | None) ->
         raise MethodError("The forecast holds values that are not finite. Ask for the precision fp32.")
     return Outcome(
         change=change,
-        spread=_array(members.spread[0, 0]) if _disagree(images) else None,
+        spread=_array(members.spread[0, 0]) if disagree(images) else None,
         members=images,
+        kind=members.kind,
         transport=transport,
         nfe=members.nfe,
     )
@@ -104,6 +107,6 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.float().cpu().numpy()
 
 
-def _disagree(images: np.ndarray) -> bool:
+def disagree(images: np.ndarray) -> bool:
     """Whether there are several members: a method that fits one line has one, however many scans it saw."""
     return any(not np.array_equal(images[0], other) for other in images[1:])
