@@ -64,7 +64,7 @@ def test_a_bundle_never_replaces_a_folder_of_other_files(tiny_bundle: Bundle, tm
 def test_a_failure_while_saving_leaves_the_older_bundle(
     copied: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(_: Bundle) -> str:
+    def interrupted(*_: object) -> str:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("CRONOSLib.bundles.store.model_card", interrupted)

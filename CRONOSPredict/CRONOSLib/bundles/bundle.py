@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from CRONOSLib.bundles.calibration import Calibration
 from CRONOSLib.bundles.skill import Skill
 from CRONOSLib.errors import BundleError
 from CRONOSLib.imaging.preparation import Preprocessing
@@ -31,6 +32,7 @@ class Bundle:
     max_contexts:   most context scans seen in training
     training:       cohort, sha256 of its manifest, seed, steps, command: how to train it again
     skill:          against LCI on patients that training never saw; None: not measured
+    calibration:    how wide a range around the forecast holds the truth; None: not measured
     licence:        of the weights
     weights_sha256: of weights.safetensors; set on saving
     path:           folder it was loaded from
@@ -48,12 +50,13 @@ class Bundle:
     max_contexts: int
     training: dict[str, Any] = field(default_factory=dict)
     skill: Skill | None = None
+    calibration: Calibration | None = None
     licence: str = "Apache-2.0"
     weights_sha256: str = ""
     path: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values of bundle.json, schema version 1."""
+        """Plain values of bundle.json, schema version 1; `calibration` is left out when there is none."""
         return {
             "schema": SCHEMA_VERSION,
             "name": self.name,
@@ -71,6 +74,7 @@ class Bundle:
             "max_contexts": self.max_contexts,
             "training": self.training,
             "skill": asdict(self.skill) if self.skill else None,
+            **({"calibration": self.calibration.to_json()} if self.calibration else {}),
             "licence": self.licence,
             "weights_sha256": self.weights_sha256,
         }
@@ -86,7 +90,7 @@ class Bundle:
                 "Update CRONOS, or export the bundle again."
             )
         try:
-            time, skill = values["time"], values["skill"]
+            time, skill, calibration = values["time"], values["skill"], values.get("calibration")
             shortest, longest = map(float, time["horizons"])
             return cls(
                 name=str(values["name"]),
@@ -101,6 +105,7 @@ class Bundle:
                 max_contexts=int(values["max_contexts"]),
                 training=dict(values["training"]),
                 skill=Skill(**skill) if skill else None,
+                calibration=Calibration.from_json(calibration) if calibration else None,
                 licence=str(values["licence"]),
                 weights_sha256=str(values["weights_sha256"]),
                 path=path,

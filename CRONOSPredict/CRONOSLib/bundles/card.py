@@ -5,11 +5,13 @@ from __future__ import annotations
 from CRONOSLib.bundles.bundle import Bundle
 
 
-def model_card(bundle: Bundle) -> str:
-    """Markdown text for the bundle's README.md."""
-    return (
-        "\n\n".join([f"# {bundle.title}", _warning(bundle), _facts(bundle), _training(bundle), _limits(bundle)]) + "\n"
-    )
+def model_card(bundle: Bundle, evaluation: str = "") -> str:
+    """Markdown text for the bundle's README.md.
+
+    evaluation: sections on how good it is, in Markdown
+    """
+    parts = [f"# {bundle.title}", _warning(bundle), _facts(bundle), evaluation, _training(bundle), _limits(bundle)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _warning(bundle: Bundle) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
 DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.safetensors"
 CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good a bundle is, for its card.
+
+    text:        Markdown
+    write_files: puts what the text shows, and the tables behind it, into a folder
+    """
+
+    text: str
+    write_files: Callable[[Path], None]
 
 
 def load_bundle(path_or_name: Path | str) -> Bundle:
@@ -101,22 +113,36 @@ def verified_weights(bundle: Bundle) -> bytes:
     return content
 
 
-def save_bundle(folder: Path, bundle: Bundle, method: Method) -> Bundle:
+def save_bundle(folder: Path, bundle: Bundle, method: Method, evaluation: Evaluation | None = None) -> Bundle:
     """Write a bundle: description, weights and model card, complete or not at all. An older bundle is replaced.
+
+    evaluation: what the card says of how good it is
 
     Returns the bundle as it now stands on disk. Raises OutputError when the folder cannot be
     written or holds something else.
     """
     from CRONOSLib.bundles.weights import weights_of
 
-    folder = Path(folder)
-    content = weights_of(method)
-    digest = hashlib.sha256(content).hexdigest()
-    saved = replace(bundle, weights_sha256=digest, path=folder)
+    return _written(Path(folder), bundle, weights_of(method), evaluation)
+
+
+def redescribe_bundle(bundle: Bundle, evaluation: Evaluation) -> Bundle:
+    """Write the description and the card of a bundle anew, complete or not at all; its weights stay as they are.
+
+    Returns the bundle as it now stands on disk. Raises BundleError when its weights are missing or altered, OutputError
+    when its folder cannot be written.
+    """
+    return _written(_home(bundle), bundle, verified_weights(bundle), evaluation)
+
+
+def _written(folder: Path, bundle: Bundle, content: bytes, evaluation: Evaluation | None) -> Bundle:
+    saved = replace(bundle, weights_sha256=hashlib.sha256(content).hexdigest(), path=folder)
     with whole_folder(folder, DESCRIPTION, replace=True) as fresh:
         (fresh / WEIGHTS).write_bytes(content)
         (fresh / DESCRIPTION).write_text(json.dumps(saved.to_json(), indent=2, allow_nan=False) + "\n", "utf-8")
-        (fresh / CARD).write_text(model_card(saved), "utf-8")
+        (fresh / CARD).write_text(model_card(saved, evaluation.text if evaluation else ""), "utf-8")
+        if evaluation:
+            evaluation.write_files(fresh)
     return saved
 
 

@@ -23,7 +23,7 @@ class Regularity:
 
 
 def jacobian_determinant(displacement: ArrayLike) -> NDArray[np.float64]:
-    """Determinant of J at every inner voxel of x ↦ x + u(x), with J = I + ∇u by central differences: (D − 2, H − 2, W − 2).
+    """Volume change of x ↦ x + u(x): det J with J = I + ∇u by central differences, (D − 2, H − 2, W − 2).
 
     displacement: (3, D, H, W) in voxels, components along the axes D, H, W. The outermost voxels have no neighbour on
     one side and are left out. Raises ImageError when it is not such a field, or an axis is shorter than 3.

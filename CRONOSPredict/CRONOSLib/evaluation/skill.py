@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -10,6 +12,22 @@ from CRONOSLib.errors import CohortError
 
 _RESAMPLES = 10_000
 _CHUNK = 1_000  # resamples drawn at once: 1,000 x 1,000 patients are 8 MB
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Skill of one method minus skill of another, on the same patients.
+
+    mean:      average over patients
+    low, high: 95 % confidence interval, paired bootstrap: a resample holds the same patients for both
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
 
 
 def patient_skill(error: ArrayLike, lci_error: ArrayLike) -> NDArray[np.float64]:
@@ -45,9 +63,26 @@ def skill_over_patients(
     skills = patient_skill(error, lci_error)
     if not len(skills):
         raise CohortError("There is no patient to measure skill on. Give at least one.")
-    means = _resampled_means(skills, seed)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Skill(float(skills.mean()), float(low), float(high), len(skills), split)
+    low, high = interval_of_mean(skills, level=level, seed=seed)
+    return Skill(float(skills.mean()), low, high, len(skills), split)
+
+
+def skill_difference(error: ArrayLike, other: ArrayLike, lci_error: ArrayLike) -> Difference:
+    """Mean of skill − skill of another method, and its paired bootstrap interval over patients.
+
+    error, other, lci_error: (N,) mean square errors of both methods and of the last scan, patient by patient
+    Raises CohortError as `skill_over_patients`.
+    """
+    gains = patient_skill(error, lci_error) - patient_skill(other, lci_error)
+    if not len(gains):
+        raise CohortError("There is no patient to measure skill on. Give at least one.")
+    return Difference(float(gains.mean()), *interval_of_mean(gains))
+
+
+def interval_of_mean(values: NDArray[np.float64], *, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Bootstrap confidence interval of the mean of (N,) values, one per patient (10,000 resamples, seeded)."""
+    low, high = np.quantile(_resampled_means(values, seed), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def _resampled_means(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:

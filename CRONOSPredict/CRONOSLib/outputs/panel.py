@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from CRONOSLib.evaluation.comparison import Comparison
+from CRONOSLib.evaluation.drawing import BACKGROUND, FAINT, INK, diverging, grey_limits, limit
 from CRONOSLib.forecast import Forecast
 from CRONOSLib.outputs.slices import View, most_interesting
 from CRONOSLib.packages import require
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-_BACKGROUND, _INK, _FAINT = "#101316", "#e8eaed", "#9aa0a6"
-_DIVERGING = ("#9be0ff", "#2b7bba", "#12324a", _BACKGROUND, "#4f1d14", "#d0502f", "#ffd9a0")
 _EDGE_PLACES = (
     (0.02, 0.5, "left", "center"),
     (0.98, 0.5, "right", "center"),
@@ -66,7 +65,7 @@ def write_panel(forecast: Forecast, path: Path, comparison: Comparison | None = 
     width, height = view.extent_mm(forecast.image)
     tall = _WIDTH * min(max(height / width, 0.5), 1.6)
     size = (4 * _WIDTH + 0.6, _HEADER + len(rows) * (tall + _BELOW))
-    figure = Figure(figsize=size, facecolor=_BACKGROUND)
+    figure = Figure(figsize=size, facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
     _draw_header(figure, forecast, view)
     places = figure.add_gridspec(
@@ -80,10 +79,10 @@ def write_panel(forecast: Forecast, path: Path, comparison: Comparison | None = 
             if tile is not None:
                 _draw_tile(figure, axes, tile, view)
             elif row == 0:
-                axes.text(0.5, 0.5, "One member: no spread", color=_FAINT, fontsize=10, ha="center", va="center")
+                axes.text(0.5, 0.5, "One member: no spread", color=FAINT, fontsize=10, ha="center", va="center")
             else:
                 _draw_metrics(axes, comparison)
-    figure.savefig(path, dpi=110, facecolor=_BACKGROUND)
+    figure.savefig(path, dpi=110, facecolor=BACKGROUND)
 
 
 def _view(forecast: Forecast, comparison: Comparison | None) -> View:
@@ -95,27 +94,27 @@ def _view(forecast: Forecast, comparison: Comparison | None) -> View:
 
 def _forecast_row(forecast: Forecast, view: View) -> list[_Tile | None]:
     series, last = forecast.series, forecast.series.last
-    grey = _grey_limits(last.image)
-    limit = _limit(view.pixels(forecast.change))
+    grey = grey_limits(sitk.GetArrayViewFromImage(last.image))
+    top = limit(view.pixels(forecast.change))
     tiles: list[_Tile | None] = [
         _Tile(f"Last scan  {series.describe_time(last.time)}", last.image, grey),
         _Tile(f"Forecast  {series.describe_time(forecast.target_time)}", forecast.image, grey),
-        _Tile("Change", forecast.change, (-limit, limit), _diverging(), "forecast − last scan, scan units"),
+        _Tile("Change", forecast.change, (-top, top), diverging(), "forecast − last scan, scan units"),
     ]
     if forecast.spread is None:
         return [*tiles, None]
-    top = _limit(view.pixels(forecast.spread))
+    top = limit(view.pixels(forecast.spread))
     return [*tiles, _Tile("Spread", forecast.spread, (0.0, top), "inferno", "SD of the members, scan units")]
 
 
 def _truth_row(forecast: Forecast, comparison: Comparison, view: View) -> list[_Tile | None]:
     last = forecast.series.last.image
     errors = [_difference(image, comparison.truth) for image in (forecast.image, last)]
-    limit = max(_limit(view.pixels(error)) for error in errors)
+    top = max(limit(view.pixels(error)) for error in errors)
     label = forecast.series.describe_time(forecast.target_time)
-    shared = ((-limit, limit), _diverging())
+    shared = ((-top, top), diverging())
     return [
-        _Tile(f"Truth  {label}", comparison.truth, _grey_limits(last)),
+        _Tile(f"Truth  {label}", comparison.truth, grey_limits(sitk.GetArrayViewFromImage(last))),
         _Tile("Error of the forecast", errors[0], *shared, "forecast − truth, scan units"),
         _Tile("Error of LCI", errors[1], *shared, "last scan − truth, scan units"),
         None,
@@ -126,10 +125,10 @@ def _draw_header(figure: Figure, forecast: Forecast, view: View) -> None:
     height = figure.get_figheight()
     source = f"bundle {forecast.bundle.name}" if forecast.bundle else "no training"
     top = 1 - 0.34 / height
-    figure.text(0.015, top, "CRONOS", color=_INK, fontsize=15, fontweight="bold")
-    figure.text(0.1, top, f"{forecast.method}  ·  {source}", color=_FAINT, fontsize=11)
-    figure.text(0.985, top, _where(forecast, view), color=_FAINT, fontsize=11, ha="right")
-    figure.text(0.985, 0.12 / height, RESEARCH_ONLY, color=_FAINT, fontsize=9, ha="right")
+    figure.text(0.015, top, "CRONOS", color=INK, fontsize=15, fontweight="bold")
+    figure.text(0.1, top, f"{forecast.method}  ·  {source}", color=FAINT, fontsize=11)
+    figure.text(0.985, top, _where(forecast, view), color=FAINT, fontsize=11, ha="right")
+    figure.text(0.985, 0.12 / height, RESEARCH_ONLY, color=FAINT, fontsize=9, ha="right")
 
 
 def _draw_tile(figure: Figure, axes: Axes, tile: _Tile, view: View) -> None:
@@ -145,17 +144,17 @@ def _draw_tile(figure: Figure, axes: Axes, tile: _Tile, view: View) -> None:
         extent=(0, width, height, 0),
         interpolation="nearest",
     )
-    axes.set_title(tile.title, color=_INK, fontsize=11, pad=6)
+    axes.set_title(tile.title, color=INK, fontsize=11, pad=6)
     for edge, place in zip(view.edges, _EDGE_PLACES):
         x, y, horizontal, vertical = place
-        letter = axes.text(x, y, edge, color=_INK, fontsize=8, ha=horizontal, va=vertical, transform=axes.transAxes)
-        letter.set_path_effects([withStroke(linewidth=2, foreground=_BACKGROUND)])
+        letter = axes.text(x, y, edge, color=INK, fontsize=8, ha=horizontal, va=vertical, transform=axes.transAxes)
+        letter.set_path_effects([withStroke(linewidth=2, foreground=BACKGROUND)])
     if tile.bar is not None:
         bar = figure.colorbar(
             shown, cax=axes.inset_axes((0.1, -0.07, 0.8, 0.03)), orientation="horizontal", ticks=MaxNLocator(5)
         )
-        bar.set_label(tile.bar, color=_FAINT, fontsize=8, labelpad=2)
-        bar.ax.tick_params(colors=_FAINT, labelsize=8, length=2)
+        bar.set_label(tile.bar, color=FAINT, fontsize=8, labelpad=2)
+        bar.ax.tick_params(colors=FAINT, labelsize=8, length=2)
         bar.outline.set_visible(False)  # type: ignore[operator]
 
 
@@ -174,7 +173,7 @@ def _draw_metrics(axes: Axes, comparison: Comparison | None) -> None:
         f"{'skill':8}{skill:>9}",
     ]
     text = "\n".join(lines)
-    axes.text(0.08, 0.92, text, color=_INK, fontsize=10, family="monospace", va="top", linespacing=1.7)
+    axes.text(0.08, 0.92, text, color=INK, fontsize=10, family="monospace", va="top", linespacing=1.7)
 
 
 def _where(forecast: Forecast, view: View) -> str:
@@ -188,19 +187,3 @@ def _difference(first: sitk.Image, second: sitk.Image) -> sitk.Image:
     difference = sitk.GetImageFromArray(values)
     difference.CopyInformation(first)
     return difference
-
-
-def _grey_limits(image: sitk.Image) -> tuple[float, float]:
-    low, high = np.percentile(sitk.GetArrayViewFromImage(image), [1.0, 99.7])
-    return float(low), float(max(high, low + 1e-6))
-
-
-def _limit(pixels: np.ndarray) -> float:
-    """Largest magnitude of a slice, but for a few outliers; 1 where all is 0, so that no change is drawn as none."""
-    return float(np.percentile(np.abs(pixels), 99.8)) or float(np.abs(pixels).max()) or 1.0
-
-
-def _diverging() -> Colormap:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("change", _DIVERGING)
