@@ -1,4 +1,4 @@
-"""The command line: `cronos forecast | train | evaluate | simulate | methods | bundles`."""
+"""The command line: `cronos forecast | prepare | train | evaluate | simulate | methods | bundles`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from CRONOSLib import __version__
-from CRONOSLib.commands import evaluate, forecast, lists, simulate, train
+from CRONOSLib.commands import evaluate, forecast, lists, prepare, simulate, train
 from CRONOSLib.commands.console import out, say_error
 from CRONOSLib.errors import CronosError
 
@@ -37,6 +37,7 @@ app = typer.Typer(
     help="Forecast a patient's next 3D scan from the earlier ones. For research use only.",
 )
 app.command()(forecast.forecast)
+app.command()(prepare.prepare)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.add_typer(simulate.app, name="simulate")

@@ -30,7 +30,10 @@ class Shares:
             raise CohortError(f"The split {said} does not share out 100 %. Use, for example, 70/15/15.")
 
 
-def draw_splits(patients: int, seed: int, shares: Shares = Shares()) -> list[str]:
+USUAL_SHARES = Shares()
+
+
+def draw_splits(patients: int, seed: int, shares: Shares = USUAL_SHARES) -> list[str]:
     """Split of every patient, shuffled by the seed.
 
     From three patients on, each split has at least one.
@@ -42,7 +45,7 @@ def draw_splits(patients: int, seed: int, shares: Shares = Shares()) -> list[str
     return [splits[place] for place in order]
 
 
-def complete_splits(official: Mapping[str, str | None], seed: int, shares: Shares = Shares()) -> dict[str, str]:
+def complete_splits(official: Mapping[str, str | None], seed: int, shares: Shares = USUAL_SHARES) -> dict[str, str]:
     """Split of every patient, where a data set may have assigned some of them.
 
     Official test patients stay test patients. The others are drawn: validation in its proportion to train when there

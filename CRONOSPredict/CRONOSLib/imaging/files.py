@@ -27,6 +27,8 @@ def open_image(path: Path) -> sitk.ImageFileReader:
     _require_small(reader, path)
     if path.name.lower().endswith((".nii", ".nii.gz")):
         _require_whole_nifti(reader, path)
+    elif path.suffix == ".hdr":
+        _require_whole_nifti(reader, path.with_suffix(".img"))
     return reader
 
 

@@ -36,9 +36,13 @@ def resample(
     return _looked_up(smooth, grid, transform, sitk.sitkLinear, fill)
 
 
-def resample_mask(mask: sitk.Image, grid: Grid) -> sitk.Image:
-    """A mask on another grid, uint8, by the nearest voxel; 0 outside its field of view."""
-    return _looked_up(sitk.Cast(mask != 0, sitk.sitkUInt8), grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+def resample_mask(mask: sitk.Image, grid: Grid, transform: sitk.Transform | None = None) -> sitk.Image:
+    """A mask on another grid, uint8, by the nearest voxel; 0 outside its field of view.
+
+    transform: from points of the grid to points of the mask, mm; None: identity
+    """
+    transform = transform or sitk.Transform(3, sitk.sitkIdentity)
+    return _looked_up(sitk.Cast(mask != 0, sitk.sitkUInt8), grid, transform, sitk.sitkNearestNeighbor, 0)
 
 
 def resample_change(change: sitk.Image, grid: Grid) -> sitk.Image:

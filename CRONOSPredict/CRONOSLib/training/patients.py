@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-import SimpleITK as sitk
 
-from CRONOSLib.cohorts.manifest import Cohort, Patient
-from CRONOSLib.errors import CohortError
-from CRONOSLib.imaging.grid import grid_for
-from CRONOSLib.imaging.intensity import IntensityScale, IntensitySpec, foreground_of, scales_of
-from CRONOSLib.imaging.preparation import Preprocessing, prepare
-from CRONOSLib.imaging.registration import Alignment
-from CRONOSLib.imaging.resampling import resample
-from CRONOSLib.imaging.volumes import read_volume
-from CRONOSLib.series import LongitudinalSeries, Scan, TimeSource, TimeUnit
+from CRONOSLib.cohorts.images import digest, read_images
+from CRONOSLib.cohorts.manifest import Cohort, Patient, Visit
+from CRONOSLib.cohorts.parallel import each
+from CRONOSLib.errors import CohortError, CronosError
+from CRONOSLib.imaging.intensity import IntensityScale, IntensitySpec, scales_of
+from CRONOSLib.imaging.preparation import Preprocessing
+from CRONOSLib.series import TimeUnit
+from CRONOSLib.training.prepared_files import cache_of, inputs_of, is_prepared, read_facts, write_prepared
 
 
 @dataclass(frozen=True)
@@ -31,12 +26,14 @@ class PreparedPatient:
     times:  (V,) in the cohort's unit, ascending
     visits: (V, 1, D, H, W) float16, memory-mapped; visit v in its own units is scales[v].invert(visits[v])
     scales: each visit's own intensity scale
+    masks:  V arrays (D, H, W) uint8, memory-mapped, 1 where to measure; None for a visit without mask; () for none
     """
 
     subject: str
     times: np.ndarray
     visits: np.ndarray
     scales: tuple[IntensityScale, ...]
+    masks: tuple[np.ndarray | None, ...] = ()
 
     def normalised(self, contexts: Sequence[int], target: int, spec: IntensitySpec) -> tuple[np.ndarray, np.ndarray]:
         """Contexts (T, 1, D, H, W) and target (1, D, H, W), float32, normalised by statistics of the contexts alone.
@@ -61,64 +58,59 @@ def prepare_patients(
     split: str,
     preprocessing: Preprocessing,
     on_step: Callable[[float], None] | None = None,
+    jobs: int = 1,
 ) -> list[PreparedPatient]:
     """The patients of a split with two visits or more; cached beside the cohort's manifest.
 
-    Raises CohortError when the split has no such patient.
+    A patient is prepared again when its rows of the manifest, the size of a file or the preprocessing is another. What
+    was prepared before a run was cut off is kept.
+
+    on_step: told the fraction done, in (0, 1]; it may raise to stop
+    jobs:    processes that share the work
+
+    Raises CohortError when the split has no such patient or a scan is no longer what it was, OutputError when the disk
+    is full.
     """
-    cache = cohort.folder / "prepared" / _fingerprint(preprocessing)
     chosen = [patient for patient in cohort.split(split) if len(patient.visits) > 1]
     if not chosen:
         raise CohortError(
             f"No patient of '{cohort.folder.name}' in the {split} split has two visits. Add patients, or another split."
         )
-    prepared = []
-    for index, patient in enumerate(chosen):
-        prepared.append(_prepared(patient, cache, preprocessing, cohort.unit))
+    work = partial(_ensure, cache=cache_of(cohort.folder, preprocessing), preprocessing=preprocessing, unit=cohort.unit)
+    for done, _ in enumerate(each(work, chosen, jobs), start=1):
         if on_step:
-            on_step((index + 1) / len(chosen))
-    return prepared
+            on_step(done / len(chosen))
+    return [_opened(cache_of(cohort.folder, preprocessing) / patient.subject, patient.subject) for patient in chosen]
 
 
-def _prepared(patient: Patient, cache: Path, preprocessing: Preprocessing, unit: TimeUnit) -> PreparedPatient:
+def _ensure(patient: Patient, cache: Path, preprocessing: Preprocessing, unit: TimeUnit) -> None:
     folder = cache / patient.subject
-    if not folder.is_dir():
-        _write(patient, folder, preprocessing, unit)
-    facts = json.loads((folder / "visits.json").read_text())
-    scales = tuple(IntensityScale(**scale) for scale in facts["scales"])
-    visits = np.load(folder / "visits.npy", mmap_mode="r")
-    return PreparedPatient(patient.subject, np.array(facts["times"]), visits, scales)
+    if not is_prepared(folder, inputs_of(patient.visits, unit)):
+        _require_unchanged(patient.visits)
+        images = read_images(patient.visits)
+        failed = next((error for error in images if isinstance(error, CronosError)), None)
+        if failed:
+            raise CohortError(f"Patient '{patient.subject}' cannot be prepared: {failed}") from failed
+        write_prepared(folder, patient.visits, images, preprocessing, unit)
 
 
-def _write(patient: Patient, folder: Path, preprocessing: Preprocessing, unit: TimeUnit) -> None:
-    """Everything in a folder beside, then one rename: a cut-off preparation leaves nothing that looks whole."""
-    scans = tuple(
-        Scan(read_volume(visit.path), visit.time, visit.path.name, TimeSource.MANIFEST) for visit in patient.visits
+def _require_unchanged(visits: Sequence[Visit]) -> None:
+    known = {visit.path: visit.sha256 for visit in visits if visit.sha256}
+    for path, sha256 in known.items():
+        if digest(path) != sha256:
+            raise CohortError(
+                f"'{path}' was changed after the cohort was made. Restore it, or make the cohort again so that results "
+                "stay comparable."
+            )
+
+
+def _opened(folder: Path, subject: str) -> PreparedPatient:
+    facts = read_facts(folder)
+    masks = iter(np.load(folder / "masks.npy", mmap_mode="r")) if any(facts["masked"]) else iter(())
+    return PreparedPatient(
+        subject=subject,
+        times=np.array(facts["times"]),
+        visits=np.load(folder / "visits.npy", mmap_mode="r"),
+        scales=tuple(IntensityScale(**scale) for scale in facts["scales"]),
+        masks=tuple(next(masks) if masked else None for masked in facts["masked"]) if any(facts["masked"]) else (),
     )
-    images, scales = _on_grid(LongitudinalSeries(scans, unit), preprocessing)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent) as beside:
-        np.save(Path(beside) / "visits.npy", images.astype(np.float16))
-        facts = {"times": [visit.time for visit in patient.visits], "scales": [vars(scale) for scale in scales]}
-        (Path(beside) / "visits.json").write_text(json.dumps(facts))
-        whole = Path(beside) / "whole"
-        whole.mkdir()
-        for name in ("visits.npy", "visits.json"):
-            os.replace(Path(beside) / name, whole / name)
-        os.replace(whole, folder)
-
-
-def _on_grid(series: LongitudinalSeries, preprocessing: Preprocessing) -> tuple[np.ndarray, Sequence[IntensityScale]]:
-    """(V, 1, D, H, W) visits, each by its own intensity scale; without alignment nothing is measured on the visits."""
-    each = replace(preprocessing, intensity=replace(preprocessing.intensity, scope="each"))
-    if preprocessing.alignment is not Alignment.OFF:
-        prepared = prepare(series, each)
-        return prepared.images, prepared.scales
-    grid = grid_for(series.last.image, each.grid, foreground_of(series.last.image))
-    arrays = [sitk.GetArrayFromImage(resample(scan.image, grid)) for scan in series]
-    scales = scales_of(arrays, each.intensity)
-    return np.stack([scale.apply(array)[None] for scale, array in zip(scales, arrays)]), scales
-
-
-def _fingerprint(preprocessing: Preprocessing) -> str:
-    return hashlib.sha256(json.dumps(preprocessing.to_json(), sort_keys=True).encode()).hexdigest()[:16]

@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from CRONOSLib.cohorts.manifest import Visit
-from CRONOSLib.cohorts.readers.found import Findings, FoundPatient, FoundScan, Skipped
+from CRONOSLib.cohorts.readers.found import Findings, FoundPatient, FoundScan, Layout, Skipped
 from CRONOSLib.errors import CohortError
 from CRONOSLib.imaging.names import listed
 from CRONOSLib.series import TimeUnit
@@ -25,11 +26,13 @@ _SAFE = re.compile(r"[\w-][\w.\- ]*")
 
 @dataclass(frozen=True)
 class FoundCohort:
-    """Patients of one channel, before their images are read.
+    """Patients of one channel in a folder, before their images are read.
 
     channels: name -> number of patients that have such scans, whichever was taken
     """
 
+    folder: Path
+    layout: Layout
     patients: tuple[FoundPatient, ...]
     skipped: tuple[Skipped, ...]
     unit: TimeUnit
@@ -37,18 +40,20 @@ class FoundCohort:
     channels: dict[str, int]
 
 
-def patients_of(findings: Findings, channel: str | None = None) -> FoundCohort:
-    """Patients with two visits or more of one channel.
+def patients_of(folder: Path, layout: Layout, channel: str | None = None) -> FoundCohort:
+    """The patients in a folder of this layout with two visits or more of one channel.
 
     Dates become days since a patient's first visit. Where one patient's scans have dates and another's numbers, the
     kind of time that most patients have is kept. Of several scans at one time the first by name is taken.
 
-    channel: as the findings call it, in any case of letters; None: the one that most patients have twice or more
+    channel: as the layout calls it, in any case of letters; None: that of the layout, else the one that most patients
+             have twice or more
 
     Raises CohortError when no scan has this channel or there are fewer than three usable patients.
     """
+    findings = layout.find(folder)
     channels = dict(Counter(name for _, name in {(scan.subject, scan.channel) for scan in findings.scans}))
-    chosen = _chosen(findings, channels, channel)
+    chosen = _chosen(findings, channels, channel or layout.channel)
     own = [scan for scan in findings.scans if scan.channel == chosen]
     timed, skipped = _of_one_kind_of_time(own)
     by_subject: dict[str, list[FoundScan]] = defaultdict(list)
@@ -63,6 +68,8 @@ def patients_of(findings: Findings, channel: str | None = None) -> FoundCohort:
     skipped += [Skipped(subject, None, f"the patient has no scan of channel '{chosen}'") for subject in sorted(without)]
     dated = any(isinstance(scan.when, datetime) for scan in timed)
     found = FoundCohort(
+        folder=folder,
+        layout=layout,
         patients=tuple(patients),
         skipped=(*findings.skipped, *skipped),
         unit=TimeUnit.DAY if dated else findings.unit,

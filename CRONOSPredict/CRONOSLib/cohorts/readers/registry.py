@@ -39,14 +39,13 @@ def layout_of(folder: Path, name: str = AUTO) -> Layout:
     return layout
 
 
-def find_cohort(folder: Path, layout: str = AUTO, channel: str | None = None) -> tuple[Layout, FoundCohort]:
+def find_cohort(folder: Path, layout: str = AUTO, channel: str | None = None) -> FoundCohort:
     """The patients in a folder, by names and headers; no image is read, except gated DICOM.
 
     Raises CohortError as `layout_of` and `patients_of` do.
     """
     folder = Path(folder).absolute()
-    known = layout_of(folder, layout)
-    return known, patients_of(known.find(folder), channel or known.channel)
+    return patients_of(folder, layout_of(folder, layout), channel)
 
 
 def _named(folder: Path, name: str) -> Layout:

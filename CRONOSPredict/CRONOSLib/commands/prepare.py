@@ -1,0 +1,154 @@
+"""`cronos prepare`: a folder of patients in, a cohort to train on out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from CRONOSLib.commands.console import out as stdout
+from CRONOSLib.commands.console import progress, table
+from CRONOSLib.errors import CohortError
+
+if TYPE_CHECKING:
+    from CRONOSLib.cohorts.readers.found import Skipped
+    from CRONOSLib.cohorts.readers.patients import FoundCohort
+    from CRONOSLib.cohorts.splits import Shares
+    from CRONOSLib.imaging.preparation import Preprocessing
+    from CRONOSLib.training.collecting import CollectedCohort
+
+_MOST_REASONS = 12
+
+
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds the patients.")],
+    out: Annotated[Path, typer.Option(help="Folder of the cohort; an interrupted one is continued.")],
+    layout: Annotated[
+        str,
+        typer.Option(
+            help="How the folder is laid out: acdc, isles, lumiere, adni, oasis, bids, folders (a folder for each "
+            "patient, dates in names) or dicom; auto recognises it."
+        ),
+    ] = "auto",
+    channel: Annotated[
+        str | None,
+        typer.Option(help="Kind of scan to take where there are several, such as CT1, T1w or a series description."),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Percent of the patients to train, to validate and to test, where none is official.")
+    ] = "70/15/15",
+    seed: Annotated[int, typer.Option(help="The same seed splits the same patients alike.")] = 0,
+    align: Annotated[
+        str | None, typer.Option(help="How a patient's scans are brought onto the last one: off, rigid or affine.")
+    ] = None,
+    spacing: Annotated[float | None, typer.Option(help="Voxel size to prepare to, mm.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Stretch every scan to this many voxels along x, y, z, such as 96x96x64.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Processes to share the work.", min=1)] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what was found; write nothing.")] = False,
+) -> None:
+    """Make a cohort for training from a folder of patients.
+
+    Says what was found, and what cannot be used and why. Splits the rest by
+    patient and prepares it (aligned, resampled, normalised).
+
+    OUT holds then manifest.tsv (which scan of which patient, when, in which
+    split) sealed by cohort.json, skipped.csv, settings.json for training, and
+    the prepared patients. Your own files stay where they are.
+    """
+    from CRONOSLib.cohorts.readers.registry import find_cohort
+    from CRONOSLib.training.collecting import collect_cohort
+
+    shares = _shares(split)
+    with progress() as tell:
+        tell("Looking for patients", 0.0)
+        found = find_cohort(folder, layout, channel)
+    _show_found(found)
+    preprocessing = _preprocessing(found.layout.preprocessing, align, spacing, size)
+    if dry_run:
+        _show_skipped(found.skipped)
+        return
+    with progress() as tell:
+        made = collect_cohort(
+            found, out, seed=seed, shares=shares, preprocessing=preprocessing, jobs=jobs, on_progress=tell
+        )
+    _show_skipped(made.skipped)
+    _show_made(made, out)
+
+
+def _shares(text: str) -> Shares:
+    from CRONOSLib.cohorts.splits import Shares
+
+    try:
+        train, validation, test = (float(part) / 100 for part in text.split("/"))
+    except ValueError:
+        raise CohortError(f"'{text}' is not a split. Give three percentages, such as 70/15/15.") from None
+    return Shares(train, validation, test)
+
+
+def _preprocessing(usual: Preprocessing, align: str | None, spacing: float | None, size: str | None) -> Preprocessing:
+    """The usual preprocessing of a layout with what the user asked for."""
+    from CRONOSLib.imaging.grid import GridSpec
+    from CRONOSLib.imaging.registration import Alignment
+
+    if align is not None:
+        if align not in {kind.value for kind in Alignment}:
+            raise CohortError(f"There is no alignment '{align}'. Choose off, rigid or affine.")
+        usual = replace(usual, alignment=Alignment(align))
+    if spacing is not None and size is not None:
+        raise CohortError("A spacing and a size exclude each other. Give one of them.")
+    if spacing is not None:
+        usual = replace(usual, grid=GridSpec(spacing_mm=spacing))
+    if size is not None:
+        usual = replace(usual, grid=GridSpec(stretch_to=_size(size)))
+    return usual
+
+
+def _size(text: str) -> tuple[int, int, int]:
+    try:
+        x, y, z = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise CohortError(f"'{text}' is not a size. Give three numbers of voxels, such as 96x96x64.") from None
+    return x, y, z
+
+
+def _show_found(found: FoundCohort) -> None:
+    visits = sum(len(patient.visits) for patient in found.patients)
+    stdout.print(f"Layout: {found.layout.title}", markup=False)
+    stdout.print(f"Found:  {len(found.patients)} patients with {visits} scans", markup=False)
+    if len(found.channels) > 1:
+        counted = ", ".join(f"{name or 'unnamed'} ({count})" for name, count in sorted(found.channels.items()))
+        stdout.print(f"Channel: {found.channel or 'unnamed'}; of {counted} patients", markup=False)
+
+
+def _show_skipped(skipped: tuple[Skipped, ...]) -> None:
+    if not skipped:
+        return
+    reasons = Counter(one.reason.rstrip(".") for one in skipped)
+    first = {one.reason.rstrip("."): one for one in reversed(skipped)}
+    made = table("times", "left out because", "for example", title="Left out")
+    for reason, count in reasons.most_common(_MOST_REASONS):
+        one = first[reason]
+        made.add_row(str(count), reason, f"{one.subject} {one.path.name if one.path else ''}")
+    stdout.print(made)
+    if len(reasons) > _MOST_REASONS:
+        stdout.print(f"… and {len(reasons) - _MOST_REASONS} more reasons.", markup=False)
+
+
+def _show_made(made: CollectedCohort, out: Path) -> None:
+    from CRONOSLib.training.collecting import SETTINGS_NAME
+
+    rows = table("Split", "patients", "scans")
+    for split in ("train", "validation", "test"):
+        patients = made.cohort.split(split)
+        rows.add_row(split, str(len(patients)), str(sum(len(patient.visits) for patient in patients)))
+    stdout.print(rows)
+    stdout.print(
+        f"Train on it: cronos train --cohort {out} --settings {out / SETTINGS_NAME} --out runs/{out.name}",
+        markup=False,
+        soft_wrap=True,
+    )
