@@ -25,16 +25,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MethodChoice:
-    """A method by name, and the bundle that holds its training when it needs one."""
+    """A method by name, and the bundle that holds its training when it needs one, or the preset of its settings."""
 
     name: str
     bundle: Bundle | None
+    preset: str = "default"
 
     @classmethod
-    def of(cls, method: str | None, bundle: Bundle | None, scans: int) -> MethodChoice:
-        """The choice that both arguments make together, checked against the number of scans.
+    def of(cls, method: str | None, bundle: Bundle | None, scans: int, preset: str | None = None) -> MethodChoice:
+        """The choice that the arguments make together, checked against the number of scans.
 
-        Raises MethodError when there is neither, when they contradict each other, or when there are too few scans.
+        Raises MethodError when there is neither method nor bundle, when they contradict each other, when the preset is
+        unknown, was trained already or has to be trained, or when there are too few scans.
         """
         if method is None and bundle is None:
             raise MethodError("No method was chosen. Give a bundle, or a method that needs none, such as linear.")
@@ -53,7 +55,9 @@ class MethodChoice:
                 f"Method '{name}' needs {entry.min_scans} scans or more, but there is {scans}. "
                 "Add an earlier scan, or choose another method."
             )
-        return cls(name, bundle)
+        if preset is not None:
+            _check_preset(name, preset, bundle)
+        return cls(name, bundle, preset or "default")
 
     def preprocessing(self, unit: TimeUnit, alignment: Alignment | None) -> Preprocessing:
         """The bundle's; without one, the last scan's own voxels. `alignment` takes the place of its alignment.
@@ -76,7 +80,17 @@ class MethodChoice:
         """The method on a device. Raises as `load_method`."""
         if self.bundle is not None:
             return load_method(self.bundle, device)
-        return create_method(self.name).to(device).eval()
+        return create_method(self.name, preset=self.preset).to(device).eval()
+
+
+def _check_preset(name: str, preset: str, bundle: Bundle | None) -> None:
+    entry = method_entry(name)
+    if preset not in entry.presets:
+        raise MethodError(f"Method '{name}' has no preset '{preset}'. Choose one of {', '.join(entry.presets)}.")
+    if bundle is not None:
+        raise MethodError(f"Bundle '{bundle.name}' holds the settings it was trained with. Leave the preset out.")
+    if entry.learns(preset):
+        raise MethodError(f"Preset '{preset}' of '{name}' learns from a cohort. Give a bundle, or leave it out.")
 
 
 def override(

@@ -27,6 +27,7 @@ class Outcome:
     kind:       what the members are
     transport:  how the flow made it, when asked for
     nfe:        evaluations of the network
+    displacement: (3, D, H, W), voxels, as in `Members`; None when the method does not deform
     """
 
     change: np.ndarray
@@ -35,6 +36,7 @@ class Outcome:
     kind: MemberKind
     transport: Transport | None
     nfe: int
+    displacement: np.ndarray | None = None
 
 
 def run(
@@ -51,7 +53,7 @@ def run(
     bf16: convolve in bfloat16; the flow is summed up in float32
     Raises MethodError when the method has no trajectory to keep, or its forecast is not finite.
     """
-    device = next((parameter.device for parameter in method.parameters()), torch.device("cpu"))
+    device = next((held.device for held in (*method.parameters(), *method.buffers())), torch.device("cpu"))
     batch = _batch(prepared, times).to(device)
     if bf16:  # such convolutions are fast in this layout only
         method = method.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
@@ -87,6 +89,7 @@ def _outcome(members: Members, last: np.ndarray, transport: Transport | None) ->
         kind=members.kind,
         transport=transport,
         nfe=members.nfe,
+        displacement=None if members.displacement is None else _array(members.displacement[0]),
     )
 
 

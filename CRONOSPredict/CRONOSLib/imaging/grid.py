@@ -58,6 +58,10 @@ class Grid:
         """(..., 3) continuous voxel indices (x, y, z) of (..., 3) physical points in mm."""
         return (np.asarray(point, dtype=float) - self.origin) @ np.linalg.inv(self._axes).T
 
+    def vector(self, step: np.ndarray) -> np.ndarray:
+        """(..., 3) displacements in mm of (..., 3) displacements in voxels (x, y, z)."""
+        return np.asarray(step, dtype=float) @ self._axes.T
+
     def contains(self, point: np.ndarray) -> np.ndarray:
         """(...) whether (..., 3) physical points in mm lie in the field of view."""
         index = self.index(point)

@@ -45,6 +45,14 @@ def resample_mask(mask: sitk.Image, grid: Grid, transform: sitk.Transform | None
     return _looked_up(sitk.Cast(mask != 0, sitk.sitkUInt8), grid, transform, sitk.sitkNearestNeighbor, 0)
 
 
+def resample_labels(labels: sitk.Image, grid: Grid, transform: sitk.Transform) -> sitk.Image:
+    """A label map on another grid, its own voxel type, by the nearest voxel; 0 outside its field of view.
+
+    transform: from points of the grid to points of the labels, mm
+    """
+    return _looked_up(labels, grid, transform, sitk.sitkNearestNeighbor, 0)
+
+
 def resample_change(change: sitk.Image, grid: Grid) -> sitk.Image:
     """A change on another grid, float32: linear, not smoothed, exactly 0 where it was 0 and outside.
 

@@ -114,6 +114,7 @@ class DeformableMethod(Method):
     def __init__(self, settings: DeformableSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.register_buffer("place", torch.empty(0), persistent=False)  # tells the device where there are no weights
 
     @abstractmethod
     def fit(self, visits: Visits, on_step: OnStep) -> tuple[Flow, int]:
