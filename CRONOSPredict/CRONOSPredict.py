@@ -250,6 +250,47 @@ class CRONOSPredictLogic(ScriptedLoadableModuleLogic):
             logging.warning(warning)
         return results
 
+    def forecastThroughTime(
+        self,
+        nodes,
+        dates=None,
+        *,
+        targetDates,
+        times=None,
+        unit="day",
+        bundle=None,
+        method=None,
+        onProgress=None,
+        **options,
+    ):
+        """Forecast at several dates and wait; forecasts and scans become a sequence with a browser, under the patient.
+
+        The scans stand among the forecasts at their own dates, on the last scan's grid, each marked by the attribute
+        CRONOS.Real ("1" or "0"). A sequence made earlier from the same last scan is replaced.
+
+        :param targetDates: dates to forecast; with `times`, numbers. Where a scan was taken, nothing is forecast.
+        :return: `CRONOSLib.scene.timeline.TimelineNodes`: `browser`, `sequence`, `spread`, and the `volume` shown.
+        :raises CRONOSLib.errors.CronosError: with one sentence that says what is wrong and what to do.
+
+        The other parameters are those of `forecast`.
+
+        >>> CRONOSPredictLogic().forecastThroughTime([first, second], targetDates=["2024-01-15", "2024-07-15"])
+        """
+        from CRONOSLib.dates import parse_unit
+        from CRONOSLib.forecast import ForecastOptions
+        from CRONOSLib.scene.forecasting import forecast_through_time
+        from CRONOSLib.scene.series import series_of_dates, series_of_times
+
+        scans = series_of_dates(nodes, dates) if times is None else series_of_times(nodes, times, parse_unit(unit))
+        return forecast_through_time(
+            scans,
+            targetDates,
+            bundle=bundle,
+            method=method,
+            options=ForecastOptions(**options),
+            on_progress=onProgress,
+        )
+
 
 class CRONOSPredictTest(ScriptedLoadableModuleTest):
     """Self test: forecasts the sample patient that comes with CRONOS, without network."""

@@ -147,15 +147,53 @@ def test_results_stand_beside_the_studies_of_the_patient_of_the_last_scan(growin
     assert results.warnings == ("far ahead",)
 
 
-def test_a_second_forecast_of_the_same_day_shares_the_study_and_not_the_names(growing_series) -> None:
+def test_a_second_forecast_of_the_same_day_takes_the_place_of_the_first(growing_series) -> None:
     scene = new_scene()
     forecast = forecast_of(growing_series())
     scans = add_scans(scene, forecast.series)
-    first, second = (add_results(scene, forecast, scans[-1]) for _ in range(2))
-    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    studies = {tree.GetItemParent(tree.GetItemByDataNode(node)) for node in (*first, *second)}
-    assert len(studies) == 1
-    assert len({node.GetName() for node in (*first, *second)}) == 6
+    first = add_results(scene, forecast, scans[-1])
+    count = scene.GetNumberOfNodes()
+    forecast.change = forecast.change * 0
+    second = add_results(scene, forecast, scans[-1])
+    assert scene.GetNumberOfNodes() == count
+    assert [node.GetID() for node in second] == [node.GetID() for node in first]
+    assert not slicer.util.arrayFromVolume(first.change).any()
+
+
+def test_a_forecast_of_another_day_or_method_leaves_the_first_alone(growing_series) -> None:
+    scene = new_scene()
+    forecast = forecast_of(growing_series())
+    scans = add_scans(scene, forecast.series)
+    found = [add_results(scene, forecast, scans[-1])]
+    for name, value in (("target_time", forecast.target_time + 30), ("method", "linear")):
+        setattr(forecast, name, value)
+        found.append(add_results(scene, forecast, scans[-1]))
+    assert len({node.GetID() for results in found for node in results}) == 9
+
+
+def test_the_live_forecast_is_one_and_no_other_is_touched(growing_series) -> None:
+    scene = new_scene()
+    forecast = forecast_of(growing_series())
+    scans = add_scans(scene, forecast.series)
+    kept = add_results(scene, forecast, scans[-1])
+    live = add_results(scene, forecast, scans[-1], live=True)
+    count = scene.GetNumberOfNodes()
+    forecast.target_time += 30
+    moved = add_results(scene, forecast, scans[-1], live=True)
+    assert scene.GetNumberOfNodes() == count
+    assert moved.forecast is live.forecast
+    assert moved.forecast is not kept.forecast
+    assert forecast.series.describe_time(forecast.target_time) in moved.forecast.GetName()
+
+
+def test_a_spread_that_is_no_longer_there_leaves_the_scene(growing_series) -> None:
+    scene = new_scene()
+    forecast = forecast_of(growing_series())
+    last = add_scans(scene, forecast.series)[-1]
+    spread = add_results(scene, forecast, last).spread
+    forecast.spread = None
+    assert add_results(scene, forecast, last).spread is None
+    assert not scene.IsNodePresent(spread)
 
 
 def test_without_spread_there_is_no_spread_node(growing_series) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 import slicer
 
-from CRONOSLib.imaging.intensity import foreground_of
-from CRONOSLib.scene.nodes import image_of
+from CRONOSLib.scene.regions import body_of, segments_of
 
 _WINDOW_PART = 0.1
 """Part of the last scan's range of intensities that counts as a change when the user names no threshold."""
@@ -53,26 +51,9 @@ def changes_in(
     whole:     name of the whole: everything above Otsu's threshold of the last scan
     """
     values = slicer.util.arrayFromVolume(change)
-    body = sitk.GetArrayFromImage(foreground_of(image_of(last_scan))) > 0
-    regions = {whole: body} | _segments(segmentation, change)
+    regions = {whole: body_of(last_scan)} | segments_of(segmentation, change)
     voxel_ml = float(np.prod(change.GetSpacing())) / 1000
     return [_measured(name, values[inside], threshold, voxel_ml) for name, inside in regions.items() if inside.any()]
-
-
-def _segments(
-    segmentation: slicer.vtkMRMLSegmentationNode | None, change: slicer.vtkMRMLScalarVolumeNode
-) -> dict[str, np.ndarray]:
-    """(D, H, W) masks of the segments on the grid of the change."""
-    if segmentation is None:
-        return {}
-    segments = segmentation.GetSegmentation()
-    return {
-        segments.GetSegment(identifier).GetName(): slicer.util.arrayFromSegmentBinaryLabelmap(
-            segmentation, identifier, change
-        )
-        > 0
-        for identifier in segments.GetSegmentIDs()
-    }
 
 
 def _measured(name: str, values: np.ndarray, threshold: float, voxel_ml: float) -> RegionChange:

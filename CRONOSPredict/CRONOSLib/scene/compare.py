@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import slicer
@@ -43,9 +43,11 @@ def show_comparison(
     layout_manager.setLayout(number)
     for plane in planes:
         for column, node in zip(_COLUMNS, (last_scan, results.forecast, results.change)):
-            _show(layout_manager.sliceWidget(_view_name(column, plane)), node)
+            show_alone(layout_manager.sliceWidget(_view_name(column, plane)), node, _VIEW_GROUP)
     _show_legend(layout_manager, results.change, planes)
-    _jump_to_change(layout_manager, results.change, planes)
+    views = [layout_manager.sliceWidget(_view_name(column, plane)) for plane in planes for column in _COLUMNS]
+    strength = np.abs(slicer.util.arrayFromVolume(results.change))
+    jump_to([view.mrmlSliceNode() for view in views], place_of_most(strength, results.change))
 
 
 def comparison_views(planes: Sequence[str] = ALL_PLANES, columns: Sequence[str] = _COLUMNS[:2]) -> tuple[str, ...]:
@@ -53,9 +55,10 @@ def comparison_views(planes: Sequence[str] = ALL_PLANES, columns: Sequence[str] 
     return tuple(_view_name(column, plane) for plane in planes for column in columns)
 
 
-def _show(widget, node: slicer.vtkMRMLScalarVolumeNode) -> None:
+def show_alone(widget, node: slicer.vtkMRMLScalarVolumeNode, group: int) -> None:
+    """Show one volume, whole, in a slice view that moves together with the others of its group."""
     view = widget.mrmlSliceNode()
-    view.SetViewGroup(_VIEW_GROUP)
+    view.SetViewGroup(group)
     composite = widget.mrmlSliceCompositeNode()
     composite.SetBackgroundVolumeID(node.GetID())
     composite.SetForegroundVolumeID(None)
@@ -76,15 +79,20 @@ def _show_legend(layout_manager, change: slicer.vtkMRMLScalarVolumeNode, planes:
         legend.AddViewNodeID(view.GetID())
 
 
-def _jump_to_change(layout_manager, change: slicer.vtkMRMLScalarVolumeNode, planes: Sequence[str]) -> None:
-    """Where most changes is what the user wants to see first."""
-    strength = np.abs(slicer.util.arrayFromVolume(change))
+def place_of_most(strength: np.ndarray, grid: slicer.vtkMRMLScalarVolumeNode) -> tuple[float, float, float]:
+    """Right, anterior, superior of the slices that hold most of something: that is what the user wants to see first.
+
+    strength: (D, H, W) on the grid of a volume in world space, not negative
+    """
     by_axis = [strength.sum(axis=axes).argmax() for axes in ((0, 1), (0, 2), (1, 2))]  # i, j, k
-    right, anterior, superior, _ = ijk_to_ras(change) @ [*by_axis, 1]
-    for plane in planes:
-        for column in _COLUMNS:
-            view = layout_manager.sliceWidget(_view_name(column, plane)).mrmlSliceNode()
-            view.JumpSliceByOffsetting(right, anterior, superior)
+    right, anterior, superior, _ = ijk_to_ras(grid) @ [*by_axis, 1]
+    return right, anterior, superior
+
+
+def jump_to(views: Iterable[slicer.vtkMRMLSliceNode], place: tuple[float, float, float]) -> None:
+    """Move slice views so that they show a place, mm in RAS."""
+    for view in views:
+        view.JumpSliceByOffsetting(*place)
 
 
 def _view_name(column: str, plane: str) -> str:

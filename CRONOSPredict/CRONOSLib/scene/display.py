@@ -13,6 +13,13 @@ _WINDOW_PERCENTILES = (0.5, 99.5)
 _MAP_PERCENTILE = 99.5
 """Strength of a map, among its voxels that are not zero, that the strongest colour stands for."""
 
+_SAMPLE = 500_000
+"""Voxels of a map that are looked at, evenly spaced: the window must not wait for all of them."""
+
+
+_WEAK = 0.05
+"""Part of the strongest colour of a map below which it counts as zero."""
+
 
 def show_scan(node: slicer.vtkMRMLScalarVolumeNode) -> None:
     """Grey, from the darkest to the brightest half per cent of the voxels."""
@@ -36,12 +43,25 @@ def show_change(node: slicer.vtkMRMLScalarVolumeNode) -> None:
 
 def show_spread(node: slicer.vtkMRMLScalarVolumeNode) -> None:
     """Dark where the members agree, bright where they differ."""
-    strength = _strength(node)
-    _show(node, SPREAD_COLORS, window=strength, level=strength / 2)
+    show_strength(node, _strength(node))
+
+
+def show_strength(node: slicer.vtkMRMLScalarVolumeNode, strongest: float) -> None:
+    """Dark at zero, bright at the strongest value and beyond."""
+    _show(node, SPREAD_COLORS, window=strongest, level=strongest / 2)
+
+
+def let_weak_through(node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """What lies below is seen where a map is next to zero."""
+    display = node.GetDisplayNode()
+    display.SetThreshold(_WEAK * display.GetWindow(), float(np.finfo(np.float32).max))
+    display.ApplyThresholdOn()
 
 
 def _strength(node: slicer.vtkMRMLScalarVolumeNode) -> float:
-    magnitude = np.abs(slicer.util.arrayFromVolume(node))
+    voxels = slicer.util.arrayFromVolume(node)
+    step = max(1, round((voxels.size / _SAMPLE) ** (1 / 3)))
+    magnitude = np.abs(voxels[::step, ::step, ::step])
     changed = magnitude[magnitude > 0]
     return float(np.percentile(changed, _MAP_PERCENTILE)) if changed.size else 1.0
 

@@ -1,14 +1,16 @@
-"""Volume nodes with dates in, result nodes out: the one call of the panel and the Python console."""
+"""Volume nodes with dates in, result nodes out: what the Python console calls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from CRONOSLib.bundles.store import chosen_bundle
+from CRONOSLib.errors import SeriesError
 from CRONOSLib.scene.results import ResultNodes, add_results
 from CRONOSLib.scene.series import Date, NodeSeries, as_datetime
+from CRONOSLib.scene.timeline import TimelineNodes, add_timeline
 
 if TYPE_CHECKING:
     from CRONOSLib.forecast import ForecastOptions
@@ -32,13 +34,61 @@ def forecast_nodes(
     """
     from CRONOSLib.forecast import ForecastOptions, forecast
 
-    target_time = float(target) if isinstance(target, (int, float)) else scans.series.time_at(as_datetime(target))
     result = forecast(
         scans.series,
-        target_time,
+        _time_of(scans, target),
         bundle=chosen_bundle(bundle, method),
         method=method,
         options=options or ForecastOptions(),
         on_progress=on_progress,
     )
     return add_results(scans.last_node.GetScene(), result, scans.last_node)
+
+
+def forecast_through_time(
+    scans: NodeSeries,
+    targets: Sequence[Date | float],
+    *,
+    bundle: Path | str | None = None,
+    method: str | None = None,
+    options: ForecastOptions | None = None,
+    on_progress: Callable[[str, float], None] | None = None,
+) -> TimelineNodes:
+    """Forecast the scans of volume nodes at several times, wait for it, and add all as a sequence to their scene.
+
+    The scans stand among the forecasts, at their own times; where a scan was taken, nothing is forecast. An earlier
+    sequence of the same last scan is replaced.
+
+    targets: dates, or times in the unit of the series
+
+    Raises SeriesError when no target is left; else as `forecast_nodes`.
+    """
+    from CRONOSLib.forecast import ForecastOptions, forecast
+    from CRONOSLib.forecasting.kept import Kept
+    from CRONOSLib.timeline import frames_of, share_of_progress
+
+    series = scans.series
+    times = sorted({_time_of(scans, target) for target in targets} - set(series.times))
+    if not times:
+        raise SeriesError("A scan was taken at each of these dates. Choose at least one other date.")
+    chosen, kept = chosen_bundle(bundle, method), Kept()
+    tell = on_progress or (lambda what, fraction: None)
+
+    def at(time: float, on_progress: Callable[[str, float], None]):
+        return forecast(
+            series,
+            time,
+            bundle=chosen,
+            method=method,
+            options=options or ForecastOptions(),
+            on_progress=on_progress,
+            kept=kept,
+        )
+
+    first = at(times[-1], share_of_progress(tell, 0, len(times)))
+    frames = list(frames_of(series, first, times, at, tell))
+    return add_timeline(frames, series, scans.last_node)
+
+
+def _time_of(scans: NodeSeries, target: Date | float) -> float:
+    return float(target) if isinstance(target, (int, float)) else scans.series.time_at(as_datetime(target))

@@ -62,6 +62,13 @@ class SubjectHierarchy:
         else:
             self._node.CreateItem(parent, node)
 
+    def remove(self, node: slicer.vtkMRMLNode) -> None:
+        """Take a data node out of its scene, with its item; outside the application nothing else removes items."""
+        item = self._node.GetItemByDataNode(node)
+        if item:
+            self._node.RemoveItem(item, False)
+        node.GetScene().RemoveNode(node)
+
     def home_of(self, node: slicer.vtkMRMLNode) -> int:
         """Item under which the studies of a node's patient belong: its patient, else its parent, else no item."""
         item = self._node.GetItemByDataNode(node)

@@ -62,6 +62,7 @@ def read_scene(path: Path) -> slicer.vtkMRMLScene:
     Raises OutputError when the file is missing or is no scene file.
     """
     scene = new_scene()
+    scene.RegisterNodeClass(slicer.vtkMRMLSequenceBrowserNode())  # else only the application knows it
     with tempfile.TemporaryDirectory(prefix="cronos-") as folder:
         scene.SetURL(str(_unpacked(path, Path(folder))))
         if not scene.Connect():

@@ -32,18 +32,30 @@ def image_of(node: slicer.vtkMRMLScalarVolumeNode) -> sitk.Image:
 
 
 def add_volume(scene: slicer.vtkMRMLScene, image: sitk.Image, name: str) -> slicer.vtkMRMLScalarVolumeNode:
-    """New volume node with a copy of a 3D scalar image (LPS, mm), its geometry, and a display node.
+    """New volume node with a copy of a 3D scalar image (LPS, mm), its geometry, and a display node."""
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
+    fill_volume(node, image)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def fill_volume(node: slicer.vtkMRMLScalarVolumeNode, image: sitk.Image) -> None:
+    """Give a volume node a copy of the voxels of a 3D scalar image (LPS, mm), and its geometry; the rest stays.
 
     Voxels of 64-bit integers, which Slicer cannot show, become float64.
     """
     array = sitk.GetArrayViewFromImage(image)
     if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
         array = array.astype(np.float64)
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
+    modifying = node.StartModify()
     slicer.util.updateVolumeFromArray(node, array)
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(_LPS_TO_RAS @ _ijk_to_lps(image)))
-    node.CreateDefaultDisplayNodes()
-    return node
+    node.EndModify(modifying)
+
+
+def nodes_of_class(scene: slicer.vtkMRMLScene, node_class: str) -> list:
+    """All nodes of a class in this scene; `slicer.util.getNodesByClass` always looks into the application's."""
+    return [scene.GetNthNodeByClass(index, node_class) for index in range(scene.GetNumberOfNodesByClass(node_class))]
 
 
 def ijk_to_ras(node: slicer.vtkMRMLVolumeNode) -> np.ndarray:

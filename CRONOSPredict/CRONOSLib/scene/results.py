@@ -11,7 +11,7 @@ import slicer
 from CRONOSLib.scene import display
 from CRONOSLib.scene.dates import keep_date
 from CRONOSLib.scene.hierarchy import SubjectHierarchy
-from CRONOSLib.scene.nodes import add_volume
+from CRONOSLib.scene.nodes import add_volume, fill_volume, nodes_of_class
 from CRONOSLib.series import LongitudinalSeries
 
 if TYPE_CHECKING:  # a scene is shown without torch, which a forecast needs
@@ -26,9 +26,13 @@ RESULT_ATTRIBUTE = "CRONOS.Result"
 _CHANGE_ROLE, _SPREAD_ROLE, _LAST_SCAN_ROLE = "CRONOS.Change", "CRONOS.Spread", "CRONOS.LastScan"
 """Node references of a forecast, by which its other nodes are found in a scene that was saved."""
 
-_TARGET_ATTRIBUTE = "CRONOS.Target"
+TARGET_ATTRIBUTE = "CRONOS.Target"
+"""Node attribute of results: the date of the forecast, or its time and unit."""
+
 _METHOD_ATTRIBUTE = "CRONOS.Method"
 _BUNDLE_ATTRIBUTE = "CRONOS.Bundle"
+_SCANS_ATTRIBUTE = "CRONOS.Scans"
+_LIVE_ATTRIBUTE = "CRONOS.Live"
 _NOTICE = "Computed by CRONOS. For research use only, not for diagnosis."
 
 
@@ -70,20 +74,30 @@ def add_results(
     scene: slicer.vtkMRMLScene,
     forecast: Forecast | ForecastResult,
     last_scan: slicer.vtkMRMLScalarVolumeNode,
+    *,
+    live: bool = False,
 ) -> ResultNodes:
-    """New volume nodes of a forecast, named after the last scan and the target.
+    """Volume nodes of a forecast, named after the last scan and the target.
 
     They stand in a study of their own, dated with the target, beside the studies of the last scan's patient. The
-    forecast is shown with the window of the last scan.
+    forecast is shown with the window of the last scan. A forecast of the same scans, method and date gets new voxels
+    in the nodes that it has: nothing piles up.
+
+    live: it takes the place of this scan's other live forecast, whatever its date, and leaves all others alone
     """
     target = forecast.series.describe_time(forecast.target_time)
+    identity = _identity(forecast, live)
+    earlier = _earlier(scene, last_scan, identity, live)
     images = {"forecast": forecast.image, "change": forecast.change, "spread": forecast.spread}
-    nodes = {
-        kind: _add_result(scene, forecast, kind, image, f"{last_scan.GetName()} {kind} {target}")
-        for kind, image in images.items()
-        if image is not None
-    }
-    display.show_like(nodes["forecast"], last_scan)
+    nodes = {}
+    for kind, image in images.items():
+        if image is not None:
+            name = f"{last_scan.GetName()} {'live ' if live else ''}{kind} {target}"
+            nodes[kind] = _result(scene, earlier.get(kind), image, name, identity | {RESULT_ATTRIBUTE: kind})
+        elif kind in earlier:
+            SubjectHierarchy(scene).remove(earlier[kind])
+    if "forecast" not in earlier:
+        display.show_like(nodes["forecast"], last_scan)
     display.show_change(nodes["change"])
     if "spread" in nodes:
         display.show_spread(nodes["spread"])
@@ -91,7 +105,7 @@ def add_results(
     _refer(results, last_scan)
     hierarchy = SubjectHierarchy(scene)
     date = forecast.series.date_at(forecast.target_time)
-    study = hierarchy.study(hierarchy.home_of(last_scan), f"Forecast {target}", date)
+    study = hierarchy.study(hierarchy.home_of(last_scan), "Live forecast" if live else f"Forecast {target}", date)
     for node in nodes.values():
         hierarchy.place(node, study)
     return results
@@ -117,14 +131,45 @@ def _refer(results: ResultNodes, last_scan: slicer.vtkMRMLScalarVolumeNode) -> N
     results.forecast.SetNodeReferenceID(_LAST_SCAN_ROLE, last_scan.GetID())
 
 
-def _add_result(
-    scene: slicer.vtkMRMLScene, forecast: Forecast | ForecastResult, kind: str, image: sitk.Image, name: str
+def _identity(forecast: Forecast | ForecastResult, live: bool) -> dict[str, str]:
+    """Attributes that tell one forecast from another."""
+    series = forecast.series
+    return {
+        _SCANS_ATTRIBUTE: ", ".join(series.describe_time(scan.time) for scan in series),
+        _METHOD_ATTRIBUTE: forecast.method,
+        _BUNDLE_ATTRIBUTE: forecast.bundle.name if forecast.bundle else "",
+        TARGET_ATTRIBUTE: series.describe_time(forecast.target_time),
+        _LIVE_ATTRIBUTE: "1" if live else "",
+    }
+
+
+def _earlier(
+    scene: slicer.vtkMRMLScene, last_scan: slicer.vtkMRMLScalarVolumeNode, identity: dict[str, str], live: bool
+) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
+    """The nodes whose place a forecast takes, by their kind."""
+    decisive = (_LIVE_ATTRIBUTE,) if live else tuple(identity)
+    for node in nodes_of_class(scene, "vtkMRMLScalarVolumeNode"):
+        same = all((node.GetAttribute(name) or "") == identity[name] for name in decisive)
+        if same and last_scan_of(node) is last_scan and (results := results_of(node)) is not None:
+            return {found.GetAttribute(RESULT_ATTRIBUTE): found for found in results}
+    return {}
+
+
+def _result(
+    scene: slicer.vtkMRMLScene,
+    node: slicer.vtkMRMLScalarVolumeNode | None,
+    image: sitk.Image,
+    name: str,
+    attributes: dict[str, str],
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    node = add_volume(scene, image, name)
-    node.SetDescription(_NOTICE)
-    node.SetAttribute(RESULT_ATTRIBUTE, kind)
-    node.SetAttribute(_TARGET_ATTRIBUTE, forecast.series.describe_time(forecast.target_time))
-    node.SetAttribute(_METHOD_ATTRIBUTE, forecast.method)
-    if forecast.bundle is not None:
-        node.SetAttribute(_BUNDLE_ATTRIBUTE, forecast.bundle.name)
+    """The node with other voxels, or a new one."""
+    if node is None:
+        node = add_volume(scene, image, name)
+        node.SetDescription(_NOTICE)
+    else:
+        fill_volume(node, image)
+        if node.GetAttribute(TARGET_ATTRIBUTE) != attributes[TARGET_ATTRIBUTE]:
+            node.SetName(name)
+    for attribute, value in attributes.items():
+        node.SetAttribute(attribute, value or None)
     return node

@@ -1,0 +1,73 @@
+"""Where something is measured: inside segments, inside a region of interest, or in the whole body."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+import vtk
+
+from CRONOSLib.errors import ImageError
+from CRONOSLib.imaging.intensity import foreground_of
+from CRONOSLib.scene.nodes import ijk_to_ras, image_of
+
+Region = slicer.vtkMRMLSegmentationNode | slicer.vtkMRMLMarkupsROINode
+
+
+def body_of(scan: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """(D, H, W) True above Otsu's threshold of a scan."""
+    return sitk.GetArrayFromImage(foreground_of(image_of(scan))) > 0
+
+
+def segments_of(
+    segmentation: slicer.vtkMRMLSegmentationNode | None, grid: slicer.vtkMRMLScalarVolumeNode
+) -> dict[str, np.ndarray]:
+    """(D, H, W) True inside each segment, by its name, on the grid of a volume."""
+    if segmentation is None:
+        return {}
+    segments = segmentation.GetSegmentation()
+    return {
+        segments.GetSegment(identifier).GetName(): slicer.util.arrayFromSegmentBinaryLabelmap(
+            segmentation, identifier, grid
+        )
+        > 0
+        for identifier in segments.GetSegmentIDs()
+    }
+
+
+def inside(region: Region | None, scan: slicer.vtkMRMLScalarVolumeNode, grid: slicer.vtkMRMLScalarVolumeNode):
+    """(D, H, W) True inside any segment, inside the region of interest, or, without either, in the body.
+
+    scan: whose body it is
+    grid: in world space, of the scan's shape
+
+    Raises ImageError when no voxel lies inside.
+    """
+    if region is None:
+        found = body_of(scan)
+    elif region.IsA("vtkMRMLSegmentationNode"):
+        found = np.any(list(segments_of(region, grid).values()) or [False], axis=0)
+    else:
+        found = _inside_box(region, grid)
+    if not found.any():
+        name = f"'{region.GetName()}'" if region else "the body"
+        raise ImageError(f"No voxel of '{scan.GetName()}' lies inside {name}. Choose another region.")
+    return found
+
+
+def _inside_box(roi: slicer.vtkMRMLMarkupsROINode, grid: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    to_world = vtk.vtkMatrix4x4()
+    to_world.DeepCopy(roi.GetObjectToWorldMatrix())
+    to_box = np.linalg.inv(slicer.util.arrayFromVTKMatrix(to_world)) @ ijk_to_ras(grid)
+    half = np.array(roi.GetSize()) / 2
+    mask = np.zeros(slicer.util.arrayFromVolume(grid).shape, bool)
+    corners = np.array([[*(half * signs), 1.0] for signs in product((-1, 1), repeat=3)]) @ np.linalg.inv(to_box).T
+    low = np.clip(np.floor(corners[:, :3].min(axis=0)), 0, mask.shape[::-1]).astype(int)
+    high = np.clip(np.ceil(corners[:, :3].max(axis=0)) + 1, 0, mask.shape[::-1]).astype(int)
+    i, j, k = (np.arange(first, end) for first, end in zip(low, high))
+    places = np.stack([*np.meshgrid(k, j, i, indexing="ij")[::-1]], axis=-1)  # (…, 3) voxel indices
+    in_box = np.abs(places @ to_box[:3, :3].T + to_box[:3, 3]) <= half
+    mask[low[2] : high[2], low[1] : high[1], low[0] : high[0]] = in_box.all(axis=-1)
+    return mask

@@ -1,0 +1,72 @@
+"""A patient through time in three slice views, above its plot."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+
+from CRONOSLib.scene.compare import ALL_PLANES, jump_to, place_of_most, show_alone
+from CRONOSLib.scene.timeline import TimelineNodes
+
+_LAYOUT_ID = 5140
+_PLOT = "CRONOSTimePlot"
+_VIEW_GROUP = 514
+_COLOR = "#4C9A2A"
+
+
+def show_timeline(
+    layout_manager, timeline: TimelineNodes, chart: slicer.vtkMRMLPlotChartNode | None, label: str
+) -> None:
+    """Show the frame and the plot, and Slicer's toolbar that moves through time.
+
+    layout_manager: qSlicerLayoutManager
+    label:          stands in the slice views
+    """
+    layouts = layout_manager.layoutLogic().GetLayoutNode()
+    description = _description(label)
+    if not layouts.AddLayoutDescription(_LAYOUT_ID, description):
+        layouts.SetLayoutDescription(_LAYOUT_ID, description)
+    layout_manager.setLayout(_LAYOUT_ID)
+    widgets = [layout_manager.sliceWidget(_view_name(plane)) for plane in ALL_PLANES]
+    for widget in widgets:
+        show_alone(widget, timeline.volume, _VIEW_GROUP)
+    jump_to([widget.mrmlSliceNode() for widget in widgets], _place_of_change(timeline))
+    if chart is not None:
+        show_chart(chart)
+    slicer.modules.sequences.showSequenceBrowser(timeline.browser)
+
+
+def show_chart(chart: slicer.vtkMRMLPlotChartNode) -> None:
+    """Put a chart into the plot view of this layout; nothing happens while there is none."""
+    view = chart.GetScene().GetSingletonNode(_PLOT, "vtkMRMLPlotViewNode")
+    if view is not None:
+        view.SetPlotChartNodeID(chart.GetID())
+
+
+def _place_of_change(timeline: TimelineNodes) -> tuple[float, float, float]:
+    """Where the last frame differs most from the last scan."""
+    final = timeline.sequence.GetNthDataNode(timeline.sequence.GetNumberOfDataNodes() - 1)
+    change = slicer.util.arrayFromVolume(final) - slicer.util.arrayFromVolume(timeline.last).astype(np.float32)
+    return place_of_most(np.abs(change), timeline.volume)
+
+
+def _view_name(plane: str) -> str:
+    return f"CRONOSTime{plane}"
+
+
+def _description(label: str) -> str:
+    views = "".join(
+        f'<item><view class="vtkMRMLSliceNode" singletontag="{_view_name(plane)}">'
+        f'<property name="orientation" action="default">{plane}</property>'
+        f'<property name="viewlabel" action="default">{label}</property>'
+        f'<property name="viewcolor" action="default">{_COLOR}</property></view></item>'
+        for plane in ALL_PLANES
+    )
+    plot = (
+        f'<view class="vtkMRMLPlotViewNode" singletontag="{_PLOT}">'
+        '<property name="viewlabel" action="default">P</property></view>'
+    )
+    return (
+        '<layout type="vertical" split="true">'
+        f'<item><layout type="horizontal" split="true">{views}</layout></item><item>{plot}</item></layout>'
+    )
