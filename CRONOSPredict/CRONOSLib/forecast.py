@@ -9,13 +9,17 @@ import numpy as np
 import SimpleITK as sitk
 
 from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.bundles.calibration import UNCALIBRATED, Calibration
+from CRONOSLib.errors import MethodError
 from CRONOSLib.forecasting import devices
 from CRONOSLib.forecasting.choice import MethodChoice, override
 from CRONOSLib.forecasting.kept import Kept
 from CRONOSLib.forecasting.native_flow import Flow, native_flow
 from CRONOSLib.forecasting.times import method_time, most_useful_scans
+from CRONOSLib.imaging.deformation import displacement_transform
 from CRONOSLib.imaging.preparation import PreparedSeries, Preprocessing, prepare
 from CRONOSLib.imaging.registration import Alignment, AlignmentReport
+from CRONOSLib.imaging.resampling import resample_labels
 from CRONOSLib.packages import require
 from CRONOSLib.series import LongitudinalSeries
 
@@ -36,6 +40,7 @@ class ForecastOptions:
     keep_members:    keep the members: the forecast reached from each scan, or the samples
     keep_trajectory: keep the states between the scans and the forecast
     rescale_time:    let the scans' mean gap count as the bundle's typical gap, for series in another kind of time
+    preset:          settings of a method that needs no bundle
     """
 
     alignment: Alignment | None = None
@@ -49,6 +54,7 @@ class ForecastOptions:
     keep_members: bool = False
     keep_trajectory: bool = False
     rescale_time: bool = False
+    preset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,9 @@ class Forecast:
     target_time:    in the unit of the series
     image:          float32, last scan plus change
     change:         float32, signed, forecast minus last scan
-    spread:         float32, standard deviation of the members; None when there is only one
+    spread:         float32, how sure the forecast is, see `spread_meaning`; None when there is only one member
+    spread_meaning: the calibrated ± range of the bundle, or the standard deviation of the members where there is no
+                    calibration, or an option changed the members it was measured on
     method:         its name
     nfe:            evaluations of the network
     phases:         seconds by phase of the work
@@ -71,6 +79,8 @@ class Forecast:
     members:        (T, D, H, W) normalised intensity on the bundle's grid, when asked for
     trajectory:     (S, T, D, H, W), the states at S flow steps from 0 to 1, when asked for
     flow:           the trajectory on the last scan's own grid, with speed and straightness, when asked for
+    displacement:   (3, D, H, W), voxels of the bundle's grid along its axes: what the forecast shows at x lies at
+                    x + u(x) in the last scan; None when the method does not deform
     """
 
     series: LongitudinalSeries
@@ -88,17 +98,29 @@ class Forecast:
     prepared: PreparedSeries
     device: str = "cpu"
     seed: int = 0
+    spread_meaning: str = UNCALIBRATED
     warnings: tuple[str, ...] = ()
     member_kind: str = "scan"
     member_count: int = 1
     members: np.ndarray | None = field(default=None, repr=False)
     trajectory: np.ndarray | None = field(default=None, repr=False)
     flow: Flow | None = None
+    displacement: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def seconds(self) -> float:
         """Duration of the whole forecast, s."""
         return sum(self.phases.values())
+
+    def carry(self, labels: sitk.Image) -> sitk.Image:
+        """A label map of the last scan, any grid, moved as the forecast moved the scan; on the last scan's grid.
+
+        Every voxel takes the nearest label. Raises MethodError when the method does not deform.
+        """
+        if self.displacement is None:
+            raise MethodError(f"Method '{self.method}' does not deform, so it cannot carry labels. Choose noder.")
+        transform = displacement_transform(self.displacement, self.prepared.grid)
+        return resample_labels(labels, self.prepared.native, transform)
 
 
 def forecast(
@@ -128,7 +150,7 @@ def forecast(
     tell = on_progress or (lambda what, fraction: None)
     clock = devices.Stopwatch()
     series.horizon(target_time)
-    choice = MethodChoice.of(method, bundle, len(series))
+    choice = MethodChoice.of(method, bundle, len(series), options.preset)
     if bundle is not None:
         series = most_useful_scans(series, target_time, bundle.max_contexts)
     times = method_time(series, target_time, bundle, rescale=options.rescale_time)
@@ -167,7 +189,10 @@ def forecast(
     with clock.phase("bring back"):
         tell("Bringing the change back to the scan", 0.9)
         change = prepared.change_to_native(outcome.change)
-        spread = None if outcome.spread is None else prepared.spread_to_native(outcome.spread)
+        calibration, spread = _calibration(choice.bundle, options), outcome.spread
+        if calibration is not None and spread is not None:
+            spread = calibration.half_width(spread)
+        spread_image = None if spread is None else prepared.spread_to_native(spread)
         image = prepared.forecast_from_change(change)
         transport = outcome.transport
         flow = None if transport is None else native_flow(transport, prepared, series)
@@ -177,7 +202,7 @@ def forecast(
         target_time=target_time,
         image=image,
         change=change,
-        spread=spread,
+        spread=spread_image,
         method=choice.name,
         bundle=choice.bundle,
         nfe=outcome.nfe,
@@ -188,13 +213,21 @@ def forecast(
         prepared=prepared,
         device=str(device),
         seed=options.seed,
+        spread_meaning=UNCALIBRATED if calibration is None else calibration.meaning,
         warnings=_once(*series.warnings, *prepared.warnings, *times.warnings, *_doubts(choice.bundle)),
         member_kind=outcome.kind.value,
         member_count=len(outcome.members),
         members=outcome.members if options.keep_members else None,
         trajectory=None if transport is None else transport.states,
         flow=flow,
+        displacement=outcome.displacement,
     )
+
+
+def _calibration(bundle: Bundle | None, options: ForecastOptions) -> Calibration | None:
+    """The bundle's, while nothing changes the members that it was measured on."""
+    changed = (options.solver, options.steps, options.aggregate, options.samples) != (None,) * 4
+    return None if bundle is None or changed or options.rescale_time else bundle.calibration
 
 
 def _doubts(bundle: Bundle | None) -> tuple[str, ...]:

@@ -50,6 +50,7 @@ def report(
         },
         "scans": [_scan(series, scan, digest(scan), alignment) for scan, alignment in zip(series, forecast.alignments)],
         "preprocessing": forecast.preprocessing.to_json(),
+        "spread": None if forecast.spread is None else forecast.spread_meaning,
         "members": {"of": forecast.member_kind, "count": forecast.member_count},
         "nfe": forecast.nfe,
         "seconds": round(forecast.seconds, 3),

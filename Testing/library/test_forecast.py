@@ -14,6 +14,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.bundles.calibration import UNCALIBRATED, CalibratedLevel, Calibration
 from CRONOSLib.bundles.store import load_bundle, save_bundle
 from CRONOSLib.errors import MethodError, SeriesError
 from CRONOSLib.forecast import Forecast, ForecastOptions, forecast
@@ -274,3 +275,26 @@ def test_a_forecast_describes_itself(growing_series: MakeSeries, bundle: Bundle)
     assert isinstance(result, Forecast)
     assert (result.method, result.bundle, result.device) == ("cronos-continuous", bundle, "cpu")
     assert result.series.describe_time(result.target_time) == "2020-06-29"
+
+
+CALIBRATION = Calibration(0.01, 30, (CalibratedLevel(0.5, 2.0, 0.52, 0.5, 0.54), CalibratedLevel(0.9, 8.0, 0.93)), 30)
+
+
+def test_a_calibrated_spread_is_the_range_that_held_the_truth(growing_series: MakeSeries, bundle: Bundle) -> None:
+    plain = forecast(growing_series(), 180.0, bundle=bundle, options=AS_IN_FILES)
+    calibrated = replace(bundle, calibration=CALIBRATION)
+    ranged = forecast(growing_series(), 180.0, bundle=calibrated, options=AS_IN_FILES)
+    assert ranged.spread_meaning == "± range that held the truth in 93% of the voxels of 30 test patients"
+    assert plain.spread_meaning == UNCALIBRATED
+    units = plain.prepared.scales[-1].scale
+    centre = tuple(size // 2 for size in voxels(plain.spread).shape)
+    assert voxels(ranged.spread)[centre] >= 8 * 0.01 * units * 0.999
+    assert voxels(ranged.spread)[centre] >= 8 * voxels(plain.spread)[centre] * 0.999
+    assert np.array_equal(voxels(ranged.image), voxels(plain.image))
+
+
+def test_a_range_is_not_promised_for_members_it_was_not_measured_on(growing_series: MakeSeries, bundle: Bundle) -> None:
+    calibrated = replace(bundle, calibration=CALIBRATION)
+    other = forecast(growing_series(), 180.0, bundle=calibrated, options=replace(AS_IN_FILES, steps=3))
+    assert other.spread_meaning == UNCALIBRATED
+    assert forecast(growing_series((120,)), 180.0, bundle=calibrated, options=AS_IN_FILES).spread is None

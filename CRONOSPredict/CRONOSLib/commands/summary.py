@@ -42,6 +42,7 @@ def _facts(forecast: Forecast, folder: Path) -> Table:
         "Method": f"{forecast.method}, bundle {bundle.name}" if bundle else forecast.method,
         "Its skill": str(bundle.skill or "not measured") if bundle else "",
         "Change": f"mean {change.mean():.4g}, largest {change.max():.4g} (scan units)",
+        "Spread": _spread(forecast),
         "Cost": f"{forecast.seconds:.1f} s on {forecast.device}{memory}, {forecast.nfe} network evaluations",
         "Results": str(folder),
     }
@@ -51,6 +52,14 @@ def _facts(forecast: Forecast, folder: Path) -> Table:
         if value:
             made.add_row(Text(name, style="bold"), Text(value))
     return made
+
+
+def _spread(forecast: Forecast) -> str:
+    """Its mean where it is not 0, since nothing is forecast outside the bundle's grid, and what it is."""
+    if forecast.spread is None:
+        return ""
+    voxels = sitk.GetArrayViewFromImage(forecast.spread)
+    return f"mean {voxels[voxels != 0].mean():.4g} (scan units), {forecast.spread_meaning}"
 
 
 def _scans(series: LongitudinalSeries) -> str:

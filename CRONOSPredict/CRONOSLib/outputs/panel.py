@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ _EDGE_PLACES = (
     (0.5, 0.98, "center", "top"),
     (0.5, 0.02, "center", "bottom"),
 )
+_LABEL = 46  # characters of a line below a colour bar
 _WIDTH, _HEADER, _BELOW = 3.1, 0.85, 0.95
 """Inches: width of a tile, height of the header, space below a row for its colour bars."""
 
@@ -104,7 +106,8 @@ def _forecast_row(forecast: Forecast, view: View) -> list[_Tile | None]:
     if forecast.spread is None:
         return [*tiles, None]
     top = limit(view.pixels(forecast.spread))
-    return [*tiles, _Tile("Spread", forecast.spread, (0.0, top), "inferno", "SD of the members, scan units")]
+    label = textwrap.fill(f"{forecast.spread_meaning}, scan units", _LABEL)
+    return [*tiles, _Tile("Spread", forecast.spread, (0.0, top), "inferno", label)]
 
 
 def _truth_row(forecast: Forecast, comparison: Comparison, view: View) -> list[_Tile | None]:
