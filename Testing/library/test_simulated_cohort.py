@@ -12,7 +12,8 @@ pytest.importorskip("torch")
 pytest.importorskip("nilearn")
 
 from CRONOSLib.cohorts.simulators.anatomy import AnatomySettings
-from CRONOSLib.cohorts.simulators.glioma_cohort import draw_splits, simulate_glioma_cohort
+from CRONOSLib.cohorts.simulators.cohort import draw_splits, simulate_cohort
+from CRONOSLib.cohorts.simulators.glioma_cohort import GLIOMA
 from CRONOSLib.cohorts.simulators.growth import GrowthSettings
 from CRONOSLib.cohorts.simulators.settings import GliomaSettings, ScanSettings
 
@@ -31,7 +32,7 @@ def settings():
 def made(settings, tmp_path_factory):
     out = tmp_path_factory.mktemp("cohort") / "glioma"
     progress = []
-    cohort = simulate_glioma_cohort(out, 3, 5, settings, on_progress=lambda *done: progress.append(done))
+    cohort = simulate_cohort(GLIOMA, out, 3, 5, settings, on_progress=lambda *done: progress.append(done))
     assert progress == [(1, 3), (2, 3), (3, 3)]
     return cohort
 
@@ -44,7 +45,7 @@ def test_what_was_made_can_be_read(made):
 
 
 def test_the_same_seed_writes_the_same_bytes_with_any_number_of_workers(made, settings, tmp_path):
-    again = simulate_glioma_cohort(tmp_path / "glioma", 3, 5, settings, workers=2)
+    again = simulate_cohort(GLIOMA, tmp_path / "glioma", 3, 5, settings, workers=2)
     files = sorted(path.relative_to(made.folder) for path in made.folder.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(again.folder) for path in again.folder.rglob("*") if path.is_file())
     for file in files:
@@ -59,7 +60,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(made, settings, tmp_path):
     (out / ".sub-0002.part").mkdir()
     kept = (out / "sub-0001" / "truth" / "volumes.tsv").stat().st_mtime_ns
     progress = []
-    cohort = simulate_glioma_cohort(out, 3, 5, settings, on_progress=lambda *done: progress.append(done))
+    cohort = simulate_cohort(GLIOMA, out, 3, 5, settings, on_progress=lambda *done: progress.append(done))
     assert progress == [(3, 3)]
     assert (out / "sub-0001" / "truth" / "volumes.tsv").stat().st_mtime_ns == kept
     assert cohort.manifest_sha256 == made.manifest_sha256
@@ -68,12 +69,12 @@ def test_an_interrupted_run_goes_on_where_it_stopped(made, settings, tmp_path):
 
 def test_a_folder_of_another_seed_is_not_mixed_with_this_one(made, settings):
     with pytest.raises(CohortError, match="another seed or other settings"):
-        simulate_glioma_cohort(made.folder, 3, 6, settings)
+        simulate_cohort(GLIOMA, made.folder, 3, 6, settings)
 
 
 def test_a_cohort_without_patients_is_refused(tmp_path):
     with pytest.raises(CohortError, match="at least one"):
-        simulate_glioma_cohort(tmp_path / "none", 0, 1)
+        simulate_cohort(GLIOMA, tmp_path / "none", 0, 1)
 
 
 def test_splits_are_seventy_fifteen_fifteen_and_follow_the_seed():

@@ -1,0 +1,186 @@
+"""A cohort of simulated patients on disk, whatever is simulated: resumable, in parallel, split by patient."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from CRONOSLib.cohorts.manifest import Cohort, Patient, Visit, write_cohort
+from CRONOSLib.cohorts.simulators.fields import one_thread
+from CRONOSLib.errors import CohortError, OutputError
+from CRONOSLib.series import TimeUnit
+
+TRUTH = "truth"
+"""Folder of a patient that holds what no scan shows."""
+_PATIENT_NAME = "patient.json"
+_VALIDATION_SHARE = _TEST_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """One kind of simulated patients; its functions belong to modules, so that processes can share it.
+
+    generator: name and version
+    unit:      of the visits' times
+    settings:  maker of the default settings, a dataclass
+    simulate:  (seed, settings, device) to a patient; the same seed gives the same voxels on the CPU
+    write:     (patient, folder): scans to the folder, truth to its `truth`; returns the JSON-ready facts "visits",
+               one entry per scan, and "parameters"
+    visit:     an entry of "visits" to a visit with a path inside the patient's folder
+    """
+
+    generator: str
+    unit: TimeUnit
+    settings: Callable[[], Any]
+    simulate: Callable[[tuple[int, int], Any, str], Any]
+    write: Callable[[Any, Path], dict[str, Any]]
+    visit: Callable[[Mapping[str, Any]], Visit]
+
+
+def simulate_cohort(
+    simulator: Simulator,
+    out: Path,
+    patients: int,
+    seed: int,
+    settings: Any = None,
+    device: str = "cpu",
+    workers: int = 1,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Cohort:
+    """Write `patients` simulated patients to the folder `out`; patients that are already there are kept.
+
+    Every patient is written beside and then renamed, so that an interrupted run can be repeated. Same seed and
+    settings give the same bytes on the CPU, whatever the number of workers.
+
+    settings:    of the simulator; None takes its defaults
+    workers:     processes, each with one thread
+    on_progress: called with (patients done, patients in all)
+
+    Raises CohortError when `out` holds a patient of another seed or other settings, OutputError when it cannot be
+    written, MissingPackageError when the simulator lacks a package.
+    """
+    settings = simulator.settings() if settings is None else settings
+    out = Path(out).absolute()
+    if patients < 1:
+        raise CohortError(f"A cohort of {patients} patients cannot be simulated. Ask for at least one.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {out} cannot be made. Choose another place for the cohort.") from error
+    recipe = _recipe(simulator, seed, settings)
+    missing = [index for index in range(patients) if not _is_there(out, index, recipe)]
+    make = partial(
+        _make_patient, simulator=simulator, out=out, seed=seed, settings=settings, device=device, recipe=recipe
+    )
+    for done, _ in enumerate(_each(missing, workers, make), start=patients - len(missing) + 1):
+        if on_progress:
+            on_progress(done, patients)
+    splits = draw_splits(patients, seed)
+    return write_cohort(
+        out,
+        [_listed_patient(simulator, _folder(out, index), split) for index, split in enumerate(splits)],
+        name=out.name,
+        unit=simulator.unit,
+        generator=simulator.generator,
+        parameters=asdict(settings),
+        seed=seed,
+    )
+
+
+def draw_splits(patients: int, seed: int) -> list[str]:
+    """Split of every patient: 70 % train, 15 % validation, 15 % test, shuffled by the seed.
+
+    From three patients on, each split has at least one.
+    """
+    validation = max(round(_VALIDATION_SHARE * patients), 1 if patients >= 3 else 0)
+    test = max(round(_TEST_SHARE * patients), 1 if patients >= 3 else 0)
+    splits = ["validation"] * validation + ["test"] * test + ["train"] * (patients - validation - test)
+    order = np.random.default_rng([seed, 70_15_15]).permutation(patients)
+    return [splits[place] for place in order]
+
+
+def write_image(image: sitk.Image, path: Path) -> None:
+    """Write `image`, compressed."""
+    sitk.WriteImage(image, os.fspath(path), useCompression=True)
+
+
+def frame_name(number: int) -> str:
+    """File name of the frame `number`, from 0, of a series without dates."""
+    return f"frame-{number + 1:02d}.nrrd"
+
+
+def frame_visit(entry: Mapping[str, Any]) -> Visit:
+    """Visit of an entry {"time": number, "file": name in the patient's folder}."""
+    return Visit(float(entry["time"]), Path(entry["file"]))
+
+
+def _make_patient(
+    index: int, *, simulator: Simulator, out: Path, seed: int, settings: Any, device: str, recipe: str
+) -> None:
+    with one_thread():
+        patient = simulator.simulate((seed, index), settings, device)
+    folder = _folder(out, index)
+    beside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    (beside / TRUTH).mkdir(parents=True)
+    record = {"recipe": recipe, **simulator.write(patient, beside)}
+    (beside / TRUTH / _PATIENT_NAME).write_bytes((json.dumps(record, indent=2) + "\n").encode())
+    beside.rename(folder)
+
+
+def _each(indices: list[int], workers: int, make: Callable[[int], None]) -> Iterator[int]:
+    """Make the patients, yielding the number of each when it is done."""
+    if workers <= 1:
+        for index in indices:
+            make(index)
+            yield index
+        return
+    context = multiprocessing.get_context("spawn")  # a forked torch may hang in its thread pool
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        running = {pool.submit(make, index): index for index in indices}
+        for future in as_completed(running):
+            future.result()
+            yield running[future]
+
+
+def _recipe(simulator: Simulator, seed: int, settings: Any) -> str:
+    """Digest of all that decides a patient's voxels besides the patient's number."""
+    text = json.dumps([simulator.generator, seed, asdict(settings)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_there(out: Path, index: int, recipe: str) -> bool:
+    folder = _folder(out, index)
+    if not folder.exists():
+        return False
+    if _record(folder).get("recipe") != recipe:
+        raise CohortError(f"{folder} was made with another seed or other settings. Choose an empty folder.")
+    return True
+
+
+def _listed_patient(simulator: Simulator, folder: Path, split: str) -> Patient:
+    visits = (simulator.visit(entry) for entry in _record(folder)["visits"])
+    return Patient(folder.name, split, tuple(replace(visit, path=folder / visit.path) for visit in visits))
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / TRUTH / _PATIENT_NAME).read_bytes())
+    except (OSError, json.JSONDecodeError) as error:
+        raise CohortError(f"{folder} is not a simulated patient. Choose an empty folder for the cohort.") from error
+
+
+def _folder(out: Path, index: int) -> Path:
+    return out / f"sub-{index + 1:04d}"
