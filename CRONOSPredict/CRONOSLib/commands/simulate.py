@@ -3,37 +3,63 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from CRONOSLib.commands.console import out as stdout
 from CRONOSLib.commands.console import progress
+from CRONOSLib.packages import require
+
+if TYPE_CHECKING:
+    from CRONOSLib.cohorts.simulators.cohort import Simulator
 
 app = typer.Typer(no_args_is_help=True, help="Make a cohort with known truth.")
 
-
-@app.callback()
-def _several() -> None:
-    """Keeps `glioma` a name to type although it is the only simulator so far."""
+_Out = Annotated[Path, typer.Option(help="Folder of the cohort; an interrupted one is continued.")]
+_Patients = Annotated[int, typer.Option(help="How many patients.")]
+_Seed = Annotated[int, typer.Option(help="The same seed gives the same patients.")]
+_Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+_Workers = Annotated[int, typer.Option(help="Processes to share the work.")]
 
 
 @app.command()
 def glioma(
-    out: Annotated[Path, typer.Option(help="Folder of the cohort; an interrupted one is continued.")],
-    patients: Annotated[int, typer.Option(help="How many patients.")] = 100,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same patients.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    workers: Annotated[int, typer.Option(help="Processes to share the work.")] = 1,
+    out: _Out, patients: _Patients = 100, seed: _Seed = 0, device: _Device = "cpu", workers: _Workers = 1
 ) -> None:
     """Gliomas that grow in the MNI152 brain, scanned at irregular dates."""
-    from CRONOSLib.packages import require
-
     require("torch", "nilearn", "scipy", purpose="Simulating")
-    from CRONOSLib.cohorts.simulators.glioma_cohort import simulate_glioma_cohort
+    from CRONOSLib.cohorts.simulators.glioma_cohort import GLIOMA
+
+    _simulate(GLIOMA, out, patients, seed, device, workers)
+
+
+@app.command()
+def cine(out: _Out, patients: _Patients = 150, seed: _Seed = 0, device: _Device = "cpu", workers: _Workers = 1) -> None:
+    """Beating hearts, short-axis cine MRI from end-diastole to end-systole."""
+    require("torch", purpose="Simulating")
+    from CRONOSLib.cohorts.simulators.heart_cohort import CINE
+
+    _simulate(CINE, out, patients, seed, device, workers)
+
+
+@app.command()
+def perfusion(
+    out: _Out, patients: _Patients = 149, seed: _Seed = 0, device: _Device = "cpu", workers: _Workers = 1
+) -> None:
+    """Strokes in the MNI152 brain, CT perfusion of a contrast bolus."""
+    require("torch", "nilearn", purpose="Simulating")
+    from CRONOSLib.cohorts.simulators.perfusion_cohort import PERFUSION
+
+    _simulate(PERFUSION, out, patients, seed, device, workers)
+
+
+def _simulate(simulator: Simulator, out: Path, patients: int, seed: int, device: str, workers: int) -> None:
+    from CRONOSLib.cohorts.simulators.cohort import simulate_cohort
 
     with progress() as tell:
-        cohort = simulate_glioma_cohort(
+        cohort = simulate_cohort(
+            simulator,
             out,
             patients,
             seed,

@@ -1,0 +1,31 @@
+"""Simulated stroke patients on disk: one file per frame, the true maps beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from CRONOSLib.cohorts.simulators.cohort import TRUTH, Simulator, frame_name, frame_visit, write_image
+from CRONOSLib.cohorts.simulators.perfusion import PerfusionPatient, PerfusionSettings, simulate_perfusion_patient
+from CRONOSLib.series import TimeUnit
+
+
+def _write(patient: PerfusionPatient, folder: Path) -> dict[str, Any]:
+    for number, frame in enumerate(patient.frames):
+        write_image(frame, folder / frame_name(number))
+    for name, image in patient.maps.items():
+        write_image(image, folder / TRUTH / f"{name}.nrrd")
+    write_image(patient.labels, folder / TRUTH / "labels.nrrd")
+    visits = [{"time": time, "file": frame_name(number)} for number, time in enumerate(patient.times_s)]
+    return {"visits": visits, "parameters": patient.parameters}
+
+
+PERFUSION = Simulator(
+    generator="cronos simulate perfusion, version 1",
+    unit=TimeUnit.SECOND,
+    settings=PerfusionSettings,
+    simulate=simulate_perfusion_patient,
+    write=_write,
+    visit=frame_visit,
+)
+"""Strokes followed by CT perfusion; mirrors ISLES."""
