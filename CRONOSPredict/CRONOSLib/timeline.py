@@ -70,10 +70,15 @@ def frames_of(
     yield from _real_frames(series, first)
 
 
-def _real_frames(series: LongitudinalSeries, forecast: Forecast) -> Iterator[Frame]:
-    taken_part = forecast.series.times
+def aligned_frames(forecast: Forecast) -> Iterator[Frame]:
+    """The scans that a forecast was made from, as they were aligned, oldest first."""
     for index, scan in enumerate(forecast.series):
         yield Frame(scan.time, forecast.prepared.scan_to_native(scan.image, index), real=True)
+
+
+def _real_frames(series: LongitudinalSeries, forecast: Forecast) -> Iterator[Frame]:
+    taken_part = forecast.series.times
+    yield from aligned_frames(forecast)
     left_out = tuple(scan for scan in series if scan.time not in taken_part)
     if left_out:
         rest = replace(series, scans=(*left_out, series.last), warnings=())

@@ -86,7 +86,9 @@ def test_the_worker_forecasts_what_the_library_forecasts(
     for there, image in pairs:
         assert Grid.of(there) == Grid.of(image)
         assert np.array_equal(sitk.GetArrayFromImage(there), sitk.GetArrayFromImage(image))
-    assert [Grid.of(image) for image in sent.aligned] == 3 * [Grid.of(series.last.image)]
+    assert [(frame.time, Grid.of(frame.image)) for frame in sent.aligned] == [
+        (time, Grid.of(series.last.image)) for time in series.times
+    ]
     assert {what for what, *_ in told} > {"Aligning the scans", "Forecasting"}
     assert all(0 <= fraction <= 1 and (left is None or left >= 0) for _, fraction, left in told)
 

@@ -33,6 +33,7 @@ from CRONOSLib.worker.protocol import (
     ErrorReply,
     FlowFiles,
     ForecastRequest,
+    FrameFile,
     InfoReply,
     InfoRequest,
     LogReply,
@@ -55,7 +56,8 @@ OBLIQUE = Grid((4, 3, 2), (0.1, 1 / 3, 2.5), (-1e-7, 12.3456789012345, 0.1), (0.
 VOLUME = VolumeFile(Path("Zeit 雪") / "a\nb.npy", OBLIQUE)
 SCAN = ScanFile(VOLUME, 1 / 3, 'a "scan"', TimeSource.TRIGGER, datetime(2020, 2, 29, 23, 59), "Müller", None, Path("x"))
 OPTIONS = ForecastOptions(alignment=Alignment.AFFINE, steps=3, device="cuda:1", keep_members=True)
-FLOW = FlowFiles((0.0, 1.0), ((VOLUME, VOLUME),), ((VOLUME, VOLUME),), None, VOLUME, 0.5, "euler", 1)
+FRAME = FrameFile(1.5, VOLUME, None, True)
+FLOW = FlowFiles((0.0, 1.0), (30.0,), ((VOLUME, VOLUME),), ((VOLUME, VOLUME),), None, VOLUME, 0.5, "euler", 1)
 MESSAGES = [
     ForecastRequest(
         7, (SCAN, SCAN), TimeUnit.WEEK, 1e-9, Path("out"), datetime(2020, 1, 1), ("!",), "b", "m", OPTIONS, VOLUME, True
@@ -66,7 +68,7 @@ MESSAGES = [
     ShutdownRequest(),
     ReadyReply(4321),
     ProgressReply(7, "Aligning the scans", 0.25, None),
-    ResultReply(7, VOLUME, VOLUME, None, {"any": [1, None, {"thing": "é"}]}, None, None, FLOW, (), (VOLUME,)),
+    ResultReply(7, VOLUME, VOLUME, None, {"any": [1, None, {"thing": "é"}]}, None, None, FLOW, (), (FRAME,)),
     CheckRequest(9, VOLUME, VOLUME, VOLUME, Path("out"), Alignment.AFFINE, IntensitySpec(scope="shared")),
     CheckReply(9, VOLUME, {"skill": None}, ("!",)),
     ErrorReply(None, "One sentence.", "WorkerError"),

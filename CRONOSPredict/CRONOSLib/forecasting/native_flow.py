@@ -54,6 +54,7 @@ class Flow:
     """How the flow carried every context scan to the forecast: float32 images in the last scan's space and units.
 
     taus:         S flow steps from 0 to 1
+    times:        of the scans that flow, in the unit of the series, oldest first: a method may leave scans out
     states:       for each scan, S images X_τ on the last scan's own grid: the aligned scan, and what the flow added
     speeds:       for each scan, S images |dX/dτ| on the method's grid, the units of the scan per flow of length 1
     disagreement: standard deviation of the members; None with one scan
@@ -62,6 +63,7 @@ class Flow:
     """
 
     taus: tuple[float, ...]
+    times: tuple[float, ...]
     states: tuple[tuple[sitk.Image, ...], ...] = field(repr=False)
     speeds: tuple[tuple[sitk.Image, ...], ...] = field(repr=False)
     disagreement: sitk.Image | None
@@ -89,6 +91,7 @@ def native_flow(transport: Transport, prepared: PreparedSeries, series: Longitud
     spread = transport.states[-1].std(axis=0) if scans > 1 else None
     return Flow(
         taus=tuple(float(tau) for tau in np.linspace(0, 1, count)),
+        times=series.times,
         states=tuple(
             _states(transport.states[:, index], prepared, prepared.scan_to_native(scan.image, index))
             for index, scan in enumerate(series)

@@ -21,7 +21,7 @@ from CRONOSLib.forecasting.native_flow import Flow
 from CRONOSLib.packages import require
 from CRONOSLib.report import report, scan_digest
 from CRONOSLib.series import LongitudinalSeries, Scan
-from CRONOSLib.timeline import Frame, frames_of, share_of_progress
+from CRONOSLib.timeline import Frame, aligned_frames, frames_of, share_of_progress
 from CRONOSLib.worker.protocol import FlowFiles, ForecastRequest, FrameFile, ResultReply, ScanFile
 from CRONOSLib.worker.volumes import VolumeFile, read_file, write_file
 
@@ -68,7 +68,7 @@ class Forecaster:
             if not request.through_time:
                 return first, ()
             frames = frames_of(series, first, request.through_time, partial(make, options), on_progress)
-            return first, tuple(_frame_file(request, number, frame) for number, frame in enumerate(frames))
+            return first, tuple(_frame_file(request, "frame", number, frame) for number, frame in enumerate(frames))
 
         with _asked_at_every_layer(check):
             (result, frames), note = self._with_less_memory(request.options, make_all)
@@ -118,8 +118,7 @@ class Forecaster:
         def written(image: sitk.Image, name: str) -> VolumeFile:
             return write_file(image, request.folder / f"{name}.npy")
 
-        scans = enumerate(result.series if request.keep_aligned else ())
-        aligned = [result.prepared.scan_to_native(scan.image, index) for index, scan in scans]
+        aligned = aligned_frames(result) if request.keep_aligned else ()
         return ResultReply(
             job=request.job,
             image=written(result.image, "forecast"),
@@ -129,7 +128,7 @@ class Forecaster:
             bundle=bundle.to_json() if bundle else None,
             bundle_path=bundle.path if bundle else None,
             flow=_flow_files(result.flow, written) if result.flow else None,
-            aligned=tuple(written(image, f"aligned-{index}") for index, image in enumerate(aligned)),
+            aligned=tuple(_frame_file(request, "aligned", index, frame) for index, frame in enumerate(aligned)),
         )
 
 
@@ -155,14 +154,14 @@ def _asked_at_every_layer(check: Callable[[], None]) -> Iterator[None]:
         handle.remove()
 
 
-def _frame_file(request: ForecastRequest, number: int, frame: Frame) -> FrameFile:
+def _frame_file(request: ForecastRequest, name: str, number: int, frame: Frame) -> FrameFile:
     """A frame on disk, and no longer in memory: there may be many."""
 
     def written(image: sitk.Image, name: str) -> VolumeFile:
         return write_file(image, request.folder / f"{name}-{number}.npy")
 
-    spread = written(frame.spread, "frame-spread") if frame.spread is not None else None
-    return FrameFile(frame.time, written(frame.image, "frame"), spread, frame.real)
+    spread = written(frame.spread, f"{name}-spread") if frame.spread is not None else None
+    return FrameFile(frame.time, written(frame.image, name), spread, frame.real)
 
 
 def _flow_files(flow: Flow, written: Callable[[sitk.Image, str], VolumeFile]) -> FlowFiles:
@@ -174,6 +173,7 @@ def _flow_files(flow: Flow, written: Callable[[sitk.Image, str], VolumeFile]) ->
 
     return FlowFiles(
         taus=flow.taus,
+        times=flow.times,
         states=all_written(flow.states, "state"),
         speeds=all_written(flow.speeds, "speed"),
         disagreement=written(flow.disagreement, "disagreement") if flow.disagreement is not None else None,

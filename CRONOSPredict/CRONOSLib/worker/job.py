@@ -76,7 +76,7 @@ class ForecastResult:
     report: Mapping[str, Any]
     flow: Flow | None = None
     frames: tuple[Frame, ...] = ()
-    aligned: tuple[sitk.Image, ...] = ()
+    aligned: tuple[Frame, ...] = ()
 
 
 Result = ForecastResult | Check
@@ -99,7 +99,7 @@ def load_result(job: Job, reply: ResultReply | CheckReply) -> Result:
         report=reply.report,
         flow=_load_flow(reply.flow) if reply.flow else None,
         frames=tuple(sorted(map(_load_frame, reply.frames), key=lambda frame: frame.time)),
-        aligned=tuple(read_file(file) for file in reply.aligned),
+        aligned=tuple(map(_load_frame, reply.aligned)),
     )
 
 
@@ -114,6 +114,7 @@ def _load_flow(files: FlowFiles) -> Flow:
 
     return Flow(
         taus=files.taus,
+        times=files.times,
         states=read_all(files.states),
         speeds=read_all(files.speeds),
         disagreement=read_file(files.disagreement) if files.disagreement else None,

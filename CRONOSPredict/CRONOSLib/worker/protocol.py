@@ -122,6 +122,7 @@ class FlowFiles:
     """The images of `CRONOSLib.forecasting.native_flow.Flow` in files, and its numbers."""
 
     taus: tuple[float, ...]
+    times: tuple[float, ...]
     states: tuple[tuple[VolumeFile, ...], ...]
     speeds: tuple[tuple[VolumeFile, ...], ...]
     disagreement: VolumeFile | None
@@ -161,7 +162,7 @@ class ResultReply:
     bundle_path: Path | None = None
     flow: FlowFiles | None = None
     frames: tuple[FrameFile, ...] = ()
-    aligned: tuple[VolumeFile, ...] = ()
+    aligned: tuple[FrameFile, ...] = ()
 
 
 @dataclass(frozen=True)
