@@ -17,7 +17,7 @@ def lay_over(
 
     opacity: 0 shows the lower volume alone, 1 the upper one
     """
-    for composite in _composites(layout_manager, shown_only=True):
+    for composite in shown_composites(layout_manager):
         if composite.GetBackgroundVolumeID() == over.GetID():
             continue
         if composite.GetBackgroundVolumeID() is None:
@@ -28,14 +28,18 @@ def lay_over(
 
 def take_away(layout_manager, over: slicer.vtkMRMLScalarVolumeNode) -> None:
     """Show a volume no longer over others."""
-    for composite in _composites(layout_manager, shown_only=False):
+    for _shown, composite in _composites(layout_manager):
         if composite.GetForegroundVolumeID() == over.GetID():
             composite.SetForegroundVolumeID(None)
 
 
-def _composites(layout_manager, shown_only: bool) -> Iterator[slicer.vtkMRMLSliceCompositeNode]:
-    """What the slice views show; the application keeps the views of other layouts, too."""
+def shown_composites(layout_manager) -> Iterator[slicer.vtkMRMLSliceCompositeNode]:
+    """What the slice views of the current layout show."""
+    return (composite for shown, composite in _composites(layout_manager) if shown)
+
+
+def _composites(layout_manager) -> Iterator[tuple[bool, slicer.vtkMRMLSliceCompositeNode]]:
+    """What every slice view shows, and whether the layout has it; the application keeps the views of other layouts."""
     for name in layout_manager.sliceViewNames():
         widget = layout_manager.sliceWidget(name)
-        if widget.mrmlSliceNode().IsMappedInLayout() or not shown_only:
-            yield widget.mrmlSliceCompositeNode()
+        yield bool(widget.mrmlSliceNode().IsMappedInLayout()), widget.mrmlSliceCompositeNode()

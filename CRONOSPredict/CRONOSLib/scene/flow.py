@@ -1,0 +1,233 @@
+"""The flow of a forecast as sequences over the flow step, which one browser moves together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import slicer
+
+from CRONOSLib.scene import display
+from CRONOSLib.scene.hierarchy import SubjectHierarchy
+from CRONOSLib.scene.nodes import add_volume, fill_volume, nodes_of_class
+from CRONOSLib.scene.results import RESULT_ATTRIBUTE
+from CRONOSLib.scene.steps import Steps
+from CRONOSLib.series import LongitudinalSeries
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+    from CRONOSLib.forecasting.native_flow import Flow
+
+FLOW = "flow"
+"""Value of `RESULT_ATTRIBUTE` of a browser, and of the volumes that it moves."""
+
+SCAN_ATTRIBUTE = "CRONOS.FlowOf"
+"""Attribute of a volume that moves: date or time of the scan that the flow carries."""
+
+_STATES, _SPEEDS = "CRONOS.FlowStates", "CRONOS.FlowSpeeds"
+_DISAGREEMENT, _BEND, _LAST_SCAN = "CRONOS.FlowDisagreement", "CRONOS.FlowBend", "CRONOS.LastScan"
+_STRAIGHTNESS, _SOLVER, _NFE = "CRONOS.Straightness", "CRONOS.Solver", "CRONOS.NFE"
+
+
+@dataclass(frozen=True)
+class FlowNodes:
+    """The flow of one forecast in a scene; volumes stand in world space.
+
+    browser:      moves the flow step of all scans at once
+    states:       X_τ of each context scan, oldest first, on the last scan's grid and in its units
+    speeds:       |dX/dτ| of each, on the method's grid
+    disagreement: standard deviation of the members; None with one scan
+    bend:         the forecast minus the one that a single Euler step makes
+    last:         the last scan
+    """
+
+    browser: slicer.vtkMRMLSequenceBrowserNode
+    states: tuple[slicer.vtkMRMLScalarVolumeNode, ...]
+    speeds: tuple[slicer.vtkMRMLScalarVolumeNode, ...]
+    disagreement: slicer.vtkMRMLScalarVolumeNode | None
+    bend: slicer.vtkMRMLScalarVolumeNode
+    last: slicer.vtkMRMLScalarVolumeNode
+
+    @property
+    def taus(self) -> tuple[float, ...]:
+        """The flow steps, from 0 to 1."""
+        sequence = self.browser.GetMasterSequenceNode()
+        return tuple(float(sequence.GetNthIndexValue(index)) for index in range(sequence.GetNumberOfDataNodes()))
+
+    @property
+    def straightness(self) -> float:
+        """1: one Euler step is enough (`CRONOSLib.forecasting.native_flow.Transport.straightness`)."""
+        return float(self.browser.GetAttribute(_STRAIGHTNESS))
+
+    @property
+    def solver(self) -> str:
+        """How the flow was integrated."""
+        return self.browser.GetAttribute(_SOLVER)
+
+    @property
+    def nfe(self) -> int:
+        """Evaluations of the network."""
+        return int(self.browser.GetAttribute(_NFE))
+
+    def __iter__(self) -> Iterator[slicer.vtkMRMLNode]:
+        moved = (*self.states, *self.speeds)
+        yield from (*moved, self.bend, *([self.disagreement] if self.disagreement else []))
+        yield from (self.browser.GetSequenceNode(volume) for volume in moved)
+        yield self.browser
+
+
+def flow_of(browser: slicer.vtkMRMLSequenceBrowserNode | None) -> FlowNodes | None:
+    """The flow that a browser moves, or None when it moves none or part of it is gone from the scene."""
+    if browser is None or browser.GetAttribute(RESULT_ATTRIBUTE) != FLOW:
+        return None
+    states, speeds = _references(browser, _STATES), _references(browser, _SPEEDS)
+    bend, last = browser.GetNodeReference(_BEND), browser.GetNodeReference(_LAST_SCAN)
+    whole = states and len(states) == len(speeds) and browser.GetMasterSequenceNode() is not None
+    if not whole or None in (*states, *speeds, bend, last):
+        return None
+    return FlowNodes(browser, states, speeds, browser.GetNodeReference(_DISAGREEMENT), bend, last)
+
+
+def adding_flow(
+    flow: Flow,
+    series: LongitudinalSeries,
+    target_time: float,
+    last: slicer.vtkMRMLScalarVolumeNode,
+    *,
+    keep_earlier: bool = False,
+) -> Steps[FlowNodes]:
+    """New nodes of a flow under the patient, beside the forecast of its target; the browser shows the members.
+
+    series:       that was forecast
+    keep_earlier: leave the flows of this last scan that the scene has; else they are replaced
+    """
+    scene, target = last.GetScene(), series.describe_time(target_time)
+    scans = [scan for scan in series if scan.time in flow.times]
+    sequences: list[slicer.vtkMRMLSequenceNode] = []
+    for what, images in (("flow", flow.states), ("flow speed", flow.speeds)):
+        for scan, steps in zip(scans, images):
+            sequences.append(_new_sequence(f"{scan.name} {what} {target}"))
+            for tau, image in zip(flow.taus, steps):
+                _set_step(sequences[-1], tau, image)
+                yield
+    if not keep_earlier:
+        remove_flows(last)
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", scene.GenerateUniqueName(f"Flow {target}"))
+    made: list[slicer.vtkMRMLNode] = [browser]
+    try:
+        _describe(browser, flow, last)
+        for index, sequence in enumerate(sequences):
+            role = _STATES if index < len(scans) else _SPEEDS
+            made += _browse(browser, sequence, role, series.describe_time(scans[index % len(scans)].time))
+            yield
+        for role, name, image in ((_DISAGREEMENT, "disagreement", flow.disagreement), (_BEND, "bend", flow.bend)):
+            if image is not None:
+                made.append(_add_map(scene, image, f"{last.GetName()} flow {name} {target}", name))
+                browser.SetNodeReferenceID(role, made[-1].GetID())
+                yield
+        hierarchy = SubjectHierarchy(scene)
+        study = hierarchy.study(hierarchy.home_of(last), f"Forecast {target}", series.date_at(target_time))
+        folder = hierarchy.folder(study, browser.GetName())
+        for node in made:
+            hierarchy.place(node, folder)
+        found = flow_of(browser)
+        assert found is not None
+        _show(found)
+        browser.SetSelectedItemNumber(len(flow.taus) - 1)
+    except BaseException:  # the scene closes, the user cancels: nothing half-made stays
+        _remove(scene, made)
+        raise
+    return found
+
+
+def remove_flows(last: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Take all flows of a last scan out of its scene."""
+    scene = last.GetScene()
+    for browser in nodes_of_class(scene, "vtkMRMLSequenceBrowserNode"):
+        flow = flow_of(browser)
+        if flow is not None and flow.last is last:
+            _remove(scene, list(flow))
+
+
+def _references(browser: slicer.vtkMRMLSequenceBrowserNode, role: str) -> tuple:
+    return tuple(browser.GetNthNodeReference(role, index) for index in range(browser.GetNumberOfNodeReferences(role)))
+
+
+def _new_sequence(name: str) -> slicer.vtkMRMLSequenceNode:
+    sequence = slicer.vtkMRMLSequenceNode()
+    sequence.SetName(name)
+    sequence.SetIndexName("flow step")
+    sequence.SetIndexUnit("")
+    sequence.SetIndexType(slicer.vtkMRMLSequenceNode.NumericIndex)
+    return sequence
+
+
+def _set_step(sequence: slicer.vtkMRMLSequenceNode, tau: float, image: sitk.Image) -> None:
+    node = slicer.vtkMRMLScalarVolumeNode()
+    node.SetName(f"{sequence.GetName()} {tau:.3g}")
+    fill_volume(node, image)
+    sequence.SetDataNodeAtValue(node, f"{tau:.10g}")
+
+
+def _describe(browser: slicer.vtkMRMLSequenceBrowserNode, flow: Flow, last: slicer.vtkMRMLScalarVolumeNode) -> None:
+    browser.SetAttribute(RESULT_ATTRIBUTE, FLOW)
+    browser.SetAttribute(_STRAIGHTNESS, repr(flow.straightness))
+    browser.SetAttribute(_SOLVER, flow.solver)
+    browser.SetAttribute(_NFE, str(flow.nfe))
+    browser.SetNodeReferenceID(_LAST_SCAN, last.GetID())
+    browser.SetIndexDisplayFormat("%.2f")
+    browser.SetPlaybackRateFps(2.0)
+
+
+def _browse(
+    browser: slicer.vtkMRMLSequenceBrowserNode, sequence: slicer.vtkMRMLSequenceNode, role: str, scan: str
+) -> tuple[slicer.vtkMRMLSequenceNode, slicer.vtkMRMLScalarVolumeNode]:
+    """Add a sequence to the scene and its browser, and the volume that shows its step."""
+    scene = browser.GetScene()
+    modifying = browser.StartModify()  # else the logic of sequences makes a volume of its own
+    scene.AddNode(sequence)
+    volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(sequence.GetName()))
+    volume.SetAttribute(RESULT_ATTRIBUTE, FLOW)
+    volume.SetAttribute(SCAN_ATTRIBUTE, scan)
+    volume.CopyContent(sequence.GetNthDataNode(sequence.GetNumberOfDataNodes() - 1))
+    browser.AddSynchronizedSequenceNode(sequence)
+    browser.AddProxyNode(volume, sequence, False)
+    browser.SetSaveChanges(sequence, False)
+    browser.AddNodeReferenceID(role, volume.GetID())
+    browser.EndModify(modifying)
+    return sequence, volume
+
+
+def _add_map(scene: slicer.vtkMRMLScene, image: sitk.Image, name: str, kind: str) -> slicer.vtkMRMLScalarVolumeNode:
+    node = add_volume(scene, image, name)
+    node.SetAttribute(RESULT_ATTRIBUTE, kind)
+    (display.show_spread if kind == "disagreement" else display.show_change)(node)
+    return node
+
+
+def _show(flow: FlowNodes) -> None:
+    for state in flow.states:
+        display.show_like(state, flow.last)
+    fastest = max(_strongest(flow.browser.GetSequenceNode(speed)) for speed in flow.speeds) or 1.0
+    for speed in flow.speeds:
+        display.show_strength(speed, fastest)
+        display.let_weak_through(speed)
+    if flow.disagreement is not None:
+        display.let_weak_through(flow.disagreement)
+
+
+def _strongest(sequence: slicer.vtkMRMLSequenceNode) -> float:
+    count = sequence.GetNumberOfDataNodes()
+    return max(
+        float(np.percentile(slicer.util.arrayFromVolume(sequence.GetNthDataNode(n)), 99.5)) for n in range(count)
+    )
+
+
+def _remove(scene: slicer.vtkMRMLScene, nodes: Sequence[slicer.vtkMRMLNode]) -> None:
+    for identifier in [node.GetID() for node in nodes]:
+        node = scene.GetNodeByID(identifier)
+        if node is not None:
+            SubjectHierarchy(scene).remove(node)

@@ -1,0 +1,68 @@
+"""The members of a flow side by side, and maps laid over the slice views."""
+
+from __future__ import annotations
+
+import math
+
+import slicer
+
+from CRONOSLib.scene.compare import jump_to, place_of_most, show_alone
+from CRONOSLib.scene.flow import SCAN_ATTRIBUTE, FlowNodes
+from CRONOSLib.scene.layouts import in_rows, set_layout, slice_view
+from CRONOSLib.scene.overlay import shown_composites
+
+SPEED, DISAGREEMENT, BEND = "speed", "disagreement", "bend"
+"""What can be laid over the slice views."""
+
+_LAYOUT_ID = 5160
+"""Number of the layout of one member; that of several follows."""
+
+_VIEW_GROUP = 516
+_COLOR, _COLOR_OF_LAST = "#8C8C8C", "#4C9A2A"
+
+
+def show_members(layout_manager, flow: FlowNodes) -> None:
+    """One axial view for each context scan, all at the same flow step, linked, where most flows.
+
+    layout_manager: qSlicerLayoutManager
+    """
+    count = len(flow.states)
+    columns = count if count <= 3 else math.ceil(math.sqrt(count))
+    views = [
+        slice_view(_view_name(index), "Axial", state.GetAttribute(SCAN_ATTRIBUTE), _color(index, count))
+        for index, state in enumerate(flow.states)
+    ]
+    set_layout(layout_manager, _LAYOUT_ID + count, in_rows(views, columns))
+    widgets = [layout_manager.sliceWidget(_view_name(index)) for index in range(count)]
+    for widget, state in zip(widgets, flow.states):
+        show_alone(widget, state, _VIEW_GROUP)
+    begin = flow.browser.GetSequenceNode(flow.speeds[-1]).GetNthDataNode(0)
+    place = place_of_most(slicer.util.arrayFromVolume(begin), begin)
+    jump_to([widget.mrmlSliceNode() for widget in widgets], place)
+
+
+def lay_flow_over(layout_manager, flow: FlowNodes, what: str, opacity: float) -> None:
+    """Show a map over the slice views: over the state of a scan its own speed, elsewhere that of the last scan.
+
+    what:    `SPEED`, `DISAGREEMENT`, `BEND`, or "" for none
+    opacity: 0 shows what lies below alone, 1 the map alone
+    """
+    maps = {DISAGREEMENT: flow.disagreement, BEND: flow.bend}
+    speeds = {state.GetID(): speed for state, speed in zip(flow.states, flow.speeds)}
+    every = {node.GetID() for node in (*flow.speeds, flow.disagreement, flow.bend) if node is not None}
+    for composite in shown_composites(layout_manager):
+        under = composite.GetBackgroundVolumeID()
+        over = speeds.get(under, flow.speeds[-1]) if what == SPEED else maps.get(what)
+        if over is not None and under is not None and under != over.GetID():
+            composite.SetForegroundVolumeID(over.GetID())
+            composite.SetForegroundOpacity(opacity)
+        elif composite.GetForegroundVolumeID() in every:
+            composite.SetForegroundVolumeID(None)
+
+
+def _view_name(index: int) -> str:
+    return f"CRONOSMember{index + 1}"
+
+
+def _color(index: int, count: int) -> str:
+    return _COLOR_OF_LAST if index == count - 1 else _COLOR
