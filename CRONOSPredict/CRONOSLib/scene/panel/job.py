@@ -85,6 +85,7 @@ class PanelJob:
         self._client: WorkerClient | None = None
         self._waits_for_devices = False
         self._slices = Slices()
+        self._open = 0
         self._reader = SeriesReader()
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_MS)
@@ -92,8 +93,8 @@ class PanelJob:
 
     @property
     def running(self) -> bool:
-        """Whether a forecast or a check is under way."""
-        return self._slices.busy or (self._client is not None and self._client.busy)
+        """Whether something that the user waits for is under way; a live forecast is not."""
+        return self._slices.busy or self._open > 0
 
     @property
     def worker_pid(self) -> int | None:
@@ -109,7 +110,15 @@ class PanelJob:
 
     def start(self, state: PanelState) -> None:
         """Forecast with the choices of the panel as they are now."""
-        self._slices.add(self._reading(ForecastOrder.of(state)))
+        order = ForecastOrder.of(state)
+        self.order(order, Listener(self._on_progress, partial(self._take, order.last), self._fail, self._cancelled))
+
+    def order(self, order: ForecastOrder, listener: Listener, *, live: bool = False) -> None:
+        """Read the scans of an order; then the worker takes over.
+
+        live: the user does not wait for it, and the next one takes its place
+        """
+        self._slices.add(self._reading(order, listener, live))
         self._timer.start()
 
     def check(
@@ -149,16 +158,29 @@ class PanelJob:
             self._client = WorkerClient(on_log=logging.debug)
         return self._client
 
-    def _reading(self, order: ForecastOrder) -> Work:
-        """Read the scans one by one; then the worker takes over."""
+    def _reading(self, order: ForecastOrder, listener: Listener, live: bool) -> Work:
         try:
             while self._reader.step(nodes := order.nodes()):
                 yield
         except CronosError as error:
-            self._fail(error)
+            listener.error(error)
             return
-        listener = Listener(self._on_progress, partial(self._take, order.last), self._fail, self._cancelled)
-        self._worker().submit(replace(order.job, series=self._reader.series(order.job.series, nodes)), listener)
+        job = replace(order.job, series=self._reader.series(order.job.series, nodes))
+        self._worker().submit(job, listener if live else self._waited_for(listener))
+
+    def _waited_for(self, listener: Listener) -> Listener:
+        """The same listener, counted until it has heard the end."""
+        self._open += 1
+
+        def last_news(tell: Callable[..., None]) -> Callable[..., None]:
+            def told(*news: object) -> None:
+                self._open -= 1
+                tell(*news)
+
+            return told
+
+        ends = {name: last_news(getattr(listener, name)) for name in ("result", "error", "cancelled")}
+        return replace(listener, **ends)
 
     def _checking(
         self,
@@ -180,13 +202,15 @@ class PanelJob:
             self._on_done(None, "\n".join(text for text in (take(result), *result.warnings) if text))
 
         job = CheckJob(*images, alignment, intensity)
-        self._worker().submit(job, Listener(self._on_progress, finish, self._fail, self._cancelled))
+        listener = Listener(self._on_progress, finish, self._fail, self._cancelled)
+        self._worker().submit(job, self._waited_for(listener))
 
     def _poll(self) -> None:
         self._slices.step()
         if self._client is not None:
             self._client.poll()
-        if not (self.running or self._waits_for_devices):
+        busy = self._client is not None and self._client.busy
+        if not (self._slices.busy or busy or self._waits_for_devices):
             self._timer.stop()
 
     def _take_info(self, info) -> None:

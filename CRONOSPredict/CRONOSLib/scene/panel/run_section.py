@@ -58,14 +58,21 @@ class RunSection:
     def reason(self) -> str:
         """Why no forecast can be made now, one sentence, or ""."""
         state = self._state
-        if state.timeline is None or state.target_time is None:
+        if (problem := self.reason_at_any_time()) or state.timeline is None or state.target_time is None:
+            return problem
+        return describe_target(state.timeline, state.target_time, state.bundle).problem
+
+    def reason_at_any_time(self) -> str:
+        """Why no forecast can be made, whatever its time, one sentence, or ""."""
+        state = self._state
+        if state.timeline is None:
             return state.problem
         if state.needs_bundle and state.bundle is None:
             return _("There is no trained model in this folder. Choose another folder, or a method that needs none.")
         entry = method_entry(state.bundle.method if state.bundle else state.choices.method)
         if len(state.timeline) < entry.min_scans:
             return _("This method needs {count} scans or more. Add an earlier scan.").format(count=entry.min_scans)
-        return describe_target(state.timeline, state.target_time, state.bundle).problem
+        return ""
 
     def stop(self) -> None:
         """Give up a running forecast, because its scene goes."""

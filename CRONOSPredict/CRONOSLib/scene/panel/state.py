@@ -73,17 +73,32 @@ class PanelState:
         """The time to forecast, in the unit of the series; None without scans."""
         if self.timeline is None:
             return None
-        try:
-            when = parse_when(self.choices.target, self.timeline.unit)
-            return when if isinstance(when, float) else self.timeline.time_at(when)
-        except CronosError:  # none was chosen yet, or it was for scans with another kind of time
-            return default_target(self.timeline, self.bundle)
+        chosen = self.time_of(self.choices.target)
+        return default_target(self.timeline, self.bundle) if chosen is None else chosen
 
     def set_target_time(self, time: float) -> None:
         """Choose the time to forecast; it is kept as a date where the scans have dates."""
         if self.timeline is not None:
-            date = self.timeline.date_at(time)
-            self.choices.target = repr(float(time)) if date is None else date.isoformat()
+            self.choices.target = self.text_of(time)
+
+    def time_of(self, text: str) -> float | None:
+        """A time that was kept, in the unit of the series.
+
+        None when none was chosen yet, or it was for scans with another kind of time, or there are no scans.
+        """
+        if self.timeline is None:
+            return None
+        try:
+            when = parse_when(text, self.timeline.unit)
+            return when if isinstance(when, float) else self.timeline.time_at(when)
+        except CronosError:
+            return None
+
+    def text_of(self, time: float) -> str:
+        """A time as the parameter node keeps it; there must be scans."""
+        assert self.timeline is not None
+        date = self.timeline.date_at(time)
+        return repr(float(time)) if date is None else date.isoformat()
 
     def options(self) -> ForecastOptions:
         """How to forecast, from the advanced choices; what is empty or 0 is the bundle's own."""

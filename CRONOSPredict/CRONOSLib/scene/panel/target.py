@@ -43,10 +43,14 @@ def default_target(timeline: LongitudinalSeries, bundle: Bundle | None) -> float
 def reach(timeline: LongitudinalSeries, bundle: Bundle | None) -> float:
     """Last time of the slider, in the unit of the series."""
     span = timeline.last.time - timeline.scans[0].time
-    longest = 0.0
-    if bundle is not None and not unsuitable(bundle, timeline):
-        longest = bundle.time_unit.convert(bundle.horizons[1], timeline.unit)
+    longest = _longest_horizon(timeline, bundle)
     return timeline.last.time + _rounded(_REACH * max(span, longest, _usual_gap(timeline, bundle)))
+
+
+def horizon_end(timeline: LongitudinalSeries, bundle: Bundle | None) -> float:
+    """Last time for which the bundle was trained; without one, as far behind the last scan as the scans span."""
+    span = timeline.last.time - timeline.scans[0].time
+    return timeline.last.time + _rounded(_longest_horizon(timeline, bundle) or span or _usual_gap(timeline, bundle))
 
 
 def unsuitable(bundle: Bundle, timeline: LongitudinalSeries) -> str:
@@ -65,6 +69,13 @@ def unit_words(unit: TimeUnit) -> str:
         TimeUnit.WEEK: _("weeks"),
         TimeUnit.YEAR: _("years"),
     }.get(unit, unit.value)
+
+
+def _longest_horizon(timeline: LongitudinalSeries, bundle: Bundle | None) -> float:
+    """Longest horizon that a bundle was trained on, in the unit of the series; 0 without a suitable one."""
+    if bundle is None or unsuitable(bundle, timeline):
+        return 0.0
+    return bundle.time_unit.convert(bundle.horizons[1], timeline.unit)
 
 
 def _usual_gap(timeline: LongitudinalSeries, bundle: Bundle | None) -> float:
