@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
@@ -15,6 +16,7 @@ import SimpleITK as sitk
 from CRONOSLib import __version__
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.evaluation.comparison import Comparison
+from CRONOSLib.evaluation.deformation import regularity
 from CRONOSLib.forecast import Forecast
 from CRONOSLib.imaging.registration import AlignmentReport
 from CRONOSLib.series import LongitudinalSeries, Scan
@@ -58,6 +60,7 @@ def report(
         "peak_memory_mb": forecast.peak_memory_mb and round(forecast.peak_memory_mb, 1),
         "device": forecast.device,
         "seed": forecast.seed,
+        "deformation": _deformation(forecast),
         "metrics": _metrics(series, comparison),
         "warnings": [*forecast.warnings, *warnings],
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -104,6 +107,14 @@ def _scan(
         "modality": scan.modality,
         "alignment": alignment.to_json() if alignment else None,
     }
+
+
+def _deformation(forecast: Forecast) -> dict[str, float | None] | None:
+    """Folding of a forecast that deforms the last scan; None for others, and for stacks too thin to fold."""
+    if forecast.displacement is None or min(forecast.displacement.shape[1:]) < 3:
+        return None
+    values = asdict(regularity(forecast.displacement))
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def _metrics(series: LongitudinalSeries, comparison: Comparison | None) -> dict[str, Any] | None:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import SimpleITK as sitk
+
 from CRONOSLib.evaluation.comparison import Comparison
 from CRONOSLib.forecast import Forecast
 from CRONOSLib.imaging.volumes import write_volume
@@ -30,6 +32,7 @@ def write_results(
     folder: Path,
     *,
     comparison: Comparison | None = None,
+    labels: sitk.Image | None = None,
     scene_writer: SceneWriter | None = None,
     force: bool = False,
 ) -> Path:
@@ -37,12 +40,13 @@ def write_results(
 
     The images lie on the last scan's grid, in its units. With a comparison, truth.nrrd lies beside them.
 
+    labels:       a label map as `Forecast.carry` moved it, for labels.nrrd
     scene_writer: writes scene.mrb; None leaves it out, which the report says
     force:        replace an older result; a folder that is none is never touched unless empty
 
     Returns the folder. Raises OutputError when it exists or cannot be written, MissingPackageError without matplotlib.
     """
-    images = {"forecast": forecast.image, "change": forecast.change, "spread": forecast.spread}
+    images = {"forecast": forecast.image, "change": forecast.change, "spread": forecast.spread, "labels": labels}
     if comparison is not None:
         images["truth"] = comparison.truth
     notes = []
