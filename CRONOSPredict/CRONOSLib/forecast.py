@@ -112,6 +112,16 @@ class Forecast:
         """Duration of the whole forecast, s."""
         return sum(self.phases.values())
 
+    def quantile(self, level: float) -> sitk.Image:
+        """The quantile of the members at a level in [0, 1], voxel by voxel, like the forecast; all members count alike.
+
+        Raises MethodError when the members were not kept.
+        """
+        if self.members is None:
+            raise MethodError("The members of this forecast were not kept. Forecast again with keep_members.")
+        change = np.quantile(self.members, level, axis=0).astype(np.float32) - self.prepared.images[-1, 0]
+        return self.prepared.forecast_from_change(self.prepared.change_to_native(change))
+
     def carry(self, labels: sitk.Image) -> sitk.Image:
         """A label map of the last scan, any grid, moved as the forecast moved the scan; on the last scan's grid.
 
