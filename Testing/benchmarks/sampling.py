@@ -71,17 +71,22 @@ def main() -> None:
     parser.add_argument("--spacing", type=float, default=6.0, help="mm, of the grid")
     parser.add_argument("--width", type=int, default=16, help="of the U-Net")
     parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--most-steps", type=int, default=1000, help="leave samplers with more steps out")
     parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS))
     arguments = parser.parse_args()
     settings = _settings(arguments)
     patients = prepare_patients(read_cohort(arguments.cohort), "test", settings.cohort_preprocessing())
     for name in arguments.only:
         method = _trained(name, arguments)
-        for sampler in SAMPLERS:
+        for sampler in _samplers(arguments):
             _sample(method, sampler, patients, _table_of(name, sampler, arguments), arguments)
     table = _table(arguments)
     print(table)
     (arguments.out / "sampling.md").write_text(table + "\n")
+
+
+def _samplers(arguments: argparse.Namespace) -> list[Sampler]:
+    return [sampler for sampler in SAMPLERS if sampler.steps <= arguments.most_steps]
 
 
 def _settings(arguments: argparse.Namespace) -> TrainSettings:
@@ -167,7 +172,7 @@ def _table(arguments: argparse.Namespace) -> str:
     lines += [
         _line(name, sampler, _read(_table_of(name, sampler, arguments)))
         for name in arguments.only
-        for sampler in SAMPLERS
+        for sampler in _samplers(arguments)
     ]
     return "\n".join(lines)
 

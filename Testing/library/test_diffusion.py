@@ -340,6 +340,17 @@ def test_a_forecast_has_as_many_members_as_samples_whatever_the_number_of_scans(
     assert sitk.GetArrayViewFromImage(found.spread).max() > 0
 
 
+def test_quantiles_of_a_forecast_lie_in_order_around_its_median(sampling_bundle, growing_series):
+    found = forecast(growing_series(), 150.0, bundle=sampling_bundle, options=ForecastOptions(keep_members=True))
+    low, median, high = (sitk.GetArrayFromImage(found.quantile(level)) for level in (0.1, 0.5, 0.9))
+    assert (low <= median).all()
+    assert (median <= high).all()
+    assert (low < high).any()
+    assert found.quantile(0.5).GetSpacing() == found.image.GetSpacing()
+    with pytest.raises(MethodError, match="keep_members"):
+        forecast(growing_series(), 150.0, bundle=sampling_bundle).quantile(0.5)
+
+
 def test_the_same_seed_gives_the_same_forecast_and_another_seed_another(sampling_bundle, growing_series):
     def voxels(seed: int):
         options = ForecastOptions(seed=seed, samples=2, steps=2)

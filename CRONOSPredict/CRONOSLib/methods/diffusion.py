@@ -126,8 +126,8 @@ class Diffusion(Method):
 
     def loss(self, batch: SeriesBatch) -> Tensor:
         """Mean squared error of the prediction at random noise levels, the guide left out now and then."""
-        assert batch.target is not None
         settings, batch = self.settings, batch.without_padding
+        assert batch.target is not None
         clean, device = self._encoded(batch.target, batch.last_image), batch.target.device
         step = torch.randint(settings.schedule.steps, (len(clean),), device=device)
         if settings.at_start:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -123,9 +124,9 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(N, S, width) tokens, of which only those with a true `mask` (N, S) are attended to."""
         qkv = self.to_qkv(self.norm_attention(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = functional.scaled_dot_product_attention(
-            *qkv.unbind(0), attn_mask=None if mask is None else mask[:, None, None]
-        )
+        query, key, value = qkv.unbind(0)
+        seen = None if mask is None else mask[:, None, None]
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         x = x + self.project(attended.transpose(1, 2).flatten(2))
         return x + self.mlp(x)
 
@@ -137,7 +138,7 @@ def _over_space(attend: nn.Module, tokens: Tensor) -> Tensor:
     return _each_frame(tokens, attended)
 
 
-def _each_frame(tokens: Tensor, change) -> Tensor:
+def _each_frame(tokens: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
     """`change` of every (width, d, h, w) of (B, L, width, d, h, w)."""
     return change(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
 
