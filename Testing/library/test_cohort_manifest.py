@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -110,6 +111,60 @@ def test_a_patient_cannot_be_written_into_two_splits(tmp_path):
     with pytest.raises(CohortError, match="listed twice"):
         write_cohort(tmp_path, twice, name="leaky")
     assert not (tmp_path / "manifest.tsv").exists()
+
+
+def test_frames_channels_masks_and_digests_come_back(tmp_path):
+    patients = []
+    for number, split in enumerate(("train", "validation", "test")):
+        series, mask = tmp_path / f"{number}_4d.nii.gz", tmp_path / f"{number}_gt.nii.gz"
+        series.touch()
+        mask.touch()
+        visits = (
+            Visit(0.0, series, frame=0, channel="cine", mask=mask, sha256=f"{number}ab"),
+            Visit(33.3, series, frame=1, channel="cine", sha256=f"{number}ab"),
+        )
+        patients.append(Patient(f"patient{number}", split, visits))
+    write_cohort(tmp_path, patients, name="hearts", unit=TimeUnit.MILLISECOND)
+    cohort = read_cohort(tmp_path)
+    assert cohort.patients == tuple(patients)
+    assert cohort.unit is TimeUnit.MILLISECOND
+
+
+def test_files_elsewhere_are_listed_by_their_whole_path(folder, tmp_path_factory):
+    cohort = tmp_path_factory.mktemp("cohort")
+    patients = [a_patient(folder, f"sub-{number}", "train") for number in (1, 2)]
+    write_cohort(cohort, patients, name="toy")
+    assert str(folder / "sub-1" / "day50.nrrd") in (cohort / "manifest.tsv").read_text()
+    assert read_cohort(cohort).patients == tuple(patients)
+
+
+def test_one_scan_cannot_stand_for_two_patients(folder):
+    text = (folder / "manifest.tsv").read_text()
+    reseal(folder, text.replace("sub-2/day50.nrrd", "sub-1/day50.nrrd"))
+    with pytest.raises(CohortError, match="for the patients 'sub-1' and 'sub-2'"):
+        read_cohort(folder)
+
+
+def test_one_content_cannot_stand_for_two_patients(tmp_path):
+    patients = [a_patient(tmp_path, "sub-1", "train"), a_patient(tmp_path, "sub-2", "test")]
+    same = [replace(p, visits=(replace(p.visits[0], sha256="1f"), *p.visits[1:])) for p in patients]
+    with pytest.raises(CohortError, match="learned from and measured on"):
+        write_cohort(tmp_path, same, name="leaky")
+    assert not (tmp_path / "manifest.tsv").exists()
+
+
+def test_one_scan_cannot_stand_for_two_visits(tmp_path):
+    patient = a_patient(tmp_path, "sub-1", "train")
+    twice = replace(patient, visits=(patient.visits[0], replace(patient.visits[1], path=patient.visits[0].path)))
+    with pytest.raises(CohortError, match="stands for two visits"):
+        write_cohort(tmp_path, [twice], name="twice")
+
+
+def test_channels_are_not_mixed(tmp_path):
+    patient = a_patient(tmp_path, "sub-1", "train")
+    visits = (replace(patient.visits[0], channel="T1"), replace(patient.visits[1], channel="T2"))
+    with pytest.raises(CohortError, match="mixes the channels 'T1', 'T2'"):
+        write_cohort(tmp_path, [replace(patient, visits=visits)], name="mixed")
 
 
 def test_an_unknown_split_is_refused(folder):

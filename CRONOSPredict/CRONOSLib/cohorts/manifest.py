@@ -24,6 +24,7 @@ _REQUIRED = ("subject", "time", "unit", "path", "split")
 _COLUMNS = ("subject", "time", "unit", "date", "path", "frame", "channel", "mask", "split", "sha256")
 _WHEN_USED = {"frame", "channel", "mask", "sha256"}
 """Columns that a cohort without such values does not write."""
+_TIME_FORMAT = ".10g"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ class Cohort:
         if name not in SPLITS:
             raise CohortError(f"There is no split '{name}'. Choose one of {', '.join(SPLITS)}.")
         return tuple(patient for patient in self.patients if patient.split == name)
+
+
+def as_written(time: float) -> float:
+    """A time with the digits that a manifest keeps."""
+    return float(f"{time:{_TIME_FORMAT}}")
 
 
 def write_cohort(
@@ -182,7 +188,7 @@ def _manifest_text(folder: Path, patients: tuple[Patient, ...], unit: TimeUnit) 
 def _row(folder: Path, patient: Patient, visit: Visit, unit: TimeUnit) -> dict[str, str]:
     return {
         "subject": patient.subject,
-        "time": f"{visit.time:.10g}",
+        "time": f"{visit.time:{_TIME_FORMAT}}",
         "unit": unit.value,
         "date": visit.date.isoformat() if visit.date else "",
         "path": _written(folder, visit.path),

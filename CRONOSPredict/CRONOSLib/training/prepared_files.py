@@ -18,7 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from CRONOSLib.cohorts.images import read_mask
-from CRONOSLib.cohorts.manifest import Visit
+from CRONOSLib.cohorts.manifest import Visit, as_written
 from CRONOSLib.errors import OutputError
 from CRONOSLib.imaging.grid import Grid, grid_for
 from CRONOSLib.imaging.intensity import IntensityScale, foreground_of, scales_of
@@ -43,7 +43,12 @@ def cache_of(cohort: Path, preprocessing: Preprocessing) -> Path:
 def inputs_of(visits: Sequence[Visit], unit: TimeUnit) -> str:
     """Digest of what a patient is made from: times, and files by their content or, where unknown, name and size."""
     rows = [
-        [visit.time, visit.frame, visit.sha256 or _name_and_size(visit.path), visit.mask and _name_and_size(visit.mask)]
+        [
+            as_written(visit.time),
+            visit.frame,
+            visit.sha256 or _name_and_size(visit.path),
+            visit.mask and _name_and_size(visit.mask),
+        ]
         for visit in visits
     ]
     return _digest([_VERSION, unit.value, rows])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from CRONOSLib.cohorts.manifest import Visit
+from CRONOSLib.cohorts.manifest import Visit, as_written
 from CRONOSLib.cohorts.readers.found import Findings, FoundPatient, FoundScan, Layout, Skipped
 from CRONOSLib.errors import CohortError
 from CRONOSLib.imaging.names import listed
@@ -135,4 +135,4 @@ def _visit(scan: FoundScan, first: datetime | float) -> Visit:
     dated = isinstance(scan.when, datetime) and isinstance(first, datetime)
     time = (scan.when - first) / timedelta(days=1) if dated else float(scan.when)  # type: ignore
     day = scan.when.date() if isinstance(scan.when, datetime) else None
-    return Visit(time, scan.path, day, scan.frame, scan.channel, scan.mask)
+    return Visit(as_written(time), scan.path, day, scan.frame, scan.channel, scan.mask)
