@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -70,28 +69,30 @@ def forecast(
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     rescale_time: Annotated[bool, typer.Option("--rescale-time", help="Let the mean gap be the bundle's.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier result in --out.")] = False,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Table of many patients (subject, date, path, target): forecast each.")
+    ] = None,
+    days: Annotated[float | None, typer.Option(help="With --manifest: target, days after each last scan.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="With --manifest: processes on this machine.")] = 1,
     sample: Annotated[bool, typer.Option("--sample", help="Forecast the sample patient.")] = False,
 ) -> None:
-    """Forecast a patient's next 3D scan from the earlier ones. Research use only."""
+    """Forecast a patient's next 3D scan from the earlier ones, or those of all patients of a table (--manifest).
+
+    Research use only.
+    """
     from CRONOSLib.bundles.store import chosen_bundle
+    from CRONOSLib.commands.forecast_cohort import forecast_manifest, refuse_together
+    from CRONOSLib.dates import parse_unit
     from CRONOSLib.evaluation.comparison import compare as compare_with
     from CRONOSLib.forecast import ForecastOptions
     from CRONOSLib.forecast import forecast as make_forecast
+    from CRONOSLib.forecasting.times import target_time
     from CRONOSLib.imaging.files import load, open_image
+    from CRONOSLib.outputs.cohort import CohortRequest
     from CRONOSLib.outputs.folder import check_folder, write_results
 
     _silence_itk()
-    request = _sample() if sample else _request(series, scan, target, compare)
-    if out is None:
-        raise SeriesError("Nothing says where the results go. Give a folder with --out.")
-    check_folder(out, force=force)
-    trained = chosen_bundle(bundle, method)
-    scans = _read(request.scans, unit, frame_times, modality, patient)
-    target_time = _target_time(scans, request.target, unit)
-    scans.horizon(target_time)
-    truth = _truth(request.truth, target_time) if request.truth else None
-    if hold_out:
-        scans, truth = scans.held_out(target_time)
+    time_unit = parse_unit(unit) if unit else None
     options = ForecastOptions(
         alignment=Alignment(align.value) if align else None,
         solver=solver,
@@ -103,10 +104,29 @@ def forecast(
         seed=seed,
         rescale_time=rescale_time,
     )
+    if manifest is not None:
+        single = {"series": series, "scan": scan, "target": target, "compare": compare, "mask": mask}
+        others = {"frame_times": frame_times, "modality": modality, "patient": patient, "sample": sample}
+        refuse_together("with --manifest", single | others)
+        whole = CohortRequest(manifest, bundle, method, options, time_unit, days, hold_out)
+        forecast_manifest(whole, out, jobs=jobs, force=force, scene_writer=_scene_writer())
+        return
+    refuse_together("without --manifest", {"days": days, "jobs": jobs > 1})
+    request = _sample() if sample else _request(series, scan, target, compare)
+    if out is None:
+        raise SeriesError("Nothing says where the results go. Give a folder with --out.")
+    check_folder(out, force=force)
+    trained = chosen_bundle(bundle, method)
+    scans = _read(request.scans, unit, frame_times, modality, patient)
+    when = target_time(scans, request.target, time_unit)
+    scans.horizon(when)
+    truth = _truth(request.truth, when) if request.truth else None
+    if hold_out:
+        scans, truth = scans.held_out(when)
     with progress() as tell:
         result = make_forecast(
             scans,
-            target_time,
+            when,
             bundle=trained,
             method=method,
             options=options,
@@ -174,13 +194,6 @@ def _numbers(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise SeriesError(f"'{text}' is not a list of times. Write numbers with commas, for example 0,40,80.") from None
-
-
-def _target_time(series: LongitudinalSeries, text: str, unit: str | None) -> float:
-    from CRONOSLib.dates import parse_when
-
-    moment = parse_when(text, series.unit if unit or series.epoch is None else None)
-    return series.time_at(moment) if isinstance(moment, datetime) else moment
 
 
 def _truth(path: Path, target_time: float) -> Scan:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import numpy as np
 
 from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.dates import parse_when
 from CRONOSLib.errors import MethodError
 from CRONOSLib.series import LongitudinalSeries, TimeUnit
 
@@ -24,6 +26,16 @@ class MethodTime:
     times: np.ndarray
     target: float
     warnings: tuple[str, ...] = ()
+
+
+def target_time(series: LongitudinalSeries, text: str, unit: TimeUnit | None = None) -> float:
+    """The target that a user typed, in the unit of the series: a date, or a number in `unit`.
+
+    A plain number needs no unit where the series has no dates. Raises DateError as `parse_when`, SeriesError for a date
+    where the series has none.
+    """
+    moment = parse_when(text, unit or (series.unit if series.epoch is None else None))
+    return series.time_at(moment) if isinstance(moment, datetime) else moment
 
 
 def within_one_exam(unit: TimeUnit) -> bool:

@@ -16,8 +16,9 @@ from CRONOSLib.series import TimeUnit
 class ManifestRow:
     """One scan of a manifest.
 
-    path: absolute, or relative to the folder of the manifest
-    when: date, or number in `unit`, as text; None leaves it to the scan itself
+    path:   absolute, or relative to the folder of the manifest
+    when:   date, or number in `unit`, as text; None leaves it to the scan itself
+    target: what to forecast of this patient: date, or number in `unit`, as text
     """
 
     path: Path
@@ -25,6 +26,7 @@ class ManifestRow:
     unit: TimeUnit | None
     subject: str | None
     name: str | None
+    target: str | None = None
 
 
 def is_manifest(path: Path) -> bool:
@@ -35,7 +37,8 @@ def is_manifest(path: Path) -> bool:
 def read_manifest(path: Path) -> tuple[ManifestRow, ...]:
     """Rows of a CSV or TSV table with the columns `path` and `date`, or `path`, `time` and `unit`.
 
-    Optional columns are `subject` and `name`; any other is ignored. Commas, semicolons and tabs separate columns.
+    Optional columns are `subject`, `name` and `target`; any other is ignored. Where a table has a date beside a time
+    and its unit, as the manifest of a cohort does, the date counts. Commas, semicolons and tabs separate columns.
 
     Raises SeriesError when the table is missing, has no rows, lacks the column `path` or a path, and DateError when
     a unit is unknown.
@@ -72,15 +75,17 @@ def _parse(table: csv.DictReader[str], manifest: Path) -> Iterator[ManifestRow]:
 def _row(row: dict[str, str], folder: Path) -> ManifestRow:
     if not row["path"]:
         raise SeriesError("The path is empty. Give the file or folder of the scan.")
-    date, time = row.get("date", ""), row.get("time", "")
+    date, time, unit = (row.get(column, "") for column in ("date", "time", "unit"))
     if date and time and ":" not in time:
-        raise DateError("There is a date and a time. Give one of them.")
+        if not unit:
+            raise DateError("There is a date and a time. Give one of them.")
+        time = ""
     when = "T".join(part for part in (date, time) if part)
-    unit = row.get("unit", "")
     return ManifestRow(
         path=folder / Path(row["path"]).expanduser(),
         when=when or None,
         unit=parse_unit(unit) if unit and time and not date else None,
         subject=row.get("subject") or None,
         name=row.get("name") or None,
+        target=row.get("target") or None,
     )
