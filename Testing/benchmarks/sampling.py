@@ -36,7 +36,7 @@ from CRONOSLib.training.settings import TrainSettings
 METHODS = ("sadm", "conditional-diffusion")
 SAMPLERS = tuple(
     [Sampler("dpm++", steps) for steps in (1, 2, 5, 10, 25)]
-    + [Sampler("ddim", steps) for steps in (5, 10, 25)]
+    + [Sampler("ddim", steps) for steps in (10, 25)]
     + [Sampler("ancestral", steps) for steps in (25, 100, 1000)]
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import torch
@@ -38,7 +38,8 @@ class Beside(Enum):
     NOTHING: none
     LAST:    the last scan
     CHANGES: the last scan, and in units of `change_scale` its difference from the mean of the scans and the change
-             along their slope: what baselines know, so that it need not be learned. Ours
+             along their slope: what baselines know, so that it need not be learned. A network that predicts a clean
+             change weighs them in its output, too. Ours
     """
 
     NOTHING = "nothing"
@@ -77,6 +78,12 @@ class DiffusionSettings:
     change_scale: float = 0.1
     bound: float = 10.0
 
+    @property
+    def weighs_changes(self) -> bool:
+        """Whether known changes are part of the output."""
+        clean_change = self.diffused is Diffused.CHANGE and self.prediction is Prediction.CLEAN
+        return self.beside is Beside.CHANGES and clean_change
+
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise MethodError(f"A forecast cannot be made of {self.samples} samples. Ask for 1 or more.")
@@ -107,7 +114,7 @@ class Diffusion(Method):
     def __init__(self, settings: DiffusionSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.denoiser = Denoiser(settings.network)
+        self.denoiser = Denoiser(settings.network, known=2 if settings.weighs_changes else 0)
 
     @abstractmethod
     def guide(self, batch: SeriesBatch) -> Guide:
@@ -117,7 +124,7 @@ class Diffusion(Method):
         """Images (B, C, D, H, W) that stand beside what the method makes of the scans."""
         images = [batch.last_image]
         if self.settings.beside is Beside.CHANGES:
-            images += [change / self.settings.change_scale for change in known_changes(batch)]
+            images += self._changes(batch)
         return images[: self.settings.beside.count]
 
     def complete(self, batch: SeriesBatch, noise: SampleNoise, work: Work) -> SeriesBatch:
@@ -134,7 +141,7 @@ class Diffusion(Method):
             step[torch.rand(len(clean), device=device) < settings.at_start] = settings.schedule.steps - 1
         alpha, sigma = alpha_sigma(settings.schedule.log_snr().to(device)[step].view(-1, 1, 1, 1, 1))
         noise = torch.randn_like(clean)
-        guide = self.guide(batch)
+        guide = self._guide(batch)
         if settings.drop:
             guide = guide.kept(torch.rand(len(clean), device=device) >= settings.drop)
         output = self.denoiser(alpha * clean + sigma * noise, (step + 1) / settings.schedule.steps, guide)
@@ -151,7 +158,7 @@ class Diffusion(Method):
     def draw(self, batch: SeriesBatch, noise: Noise, work: Work) -> Tensor:
         """(B · K, C, D, H, W) samples of the scan at the target time, of the B patients or B · K rows of a batch."""
         repeats = len(noise) // len(batch.images)
-        guide = self.guide(batch).repeated(repeats)
+        guide = self._guide(batch).repeated(repeats)
 
         def clean(z: Tensor, level: Level) -> Tensor:
             work.count()
@@ -159,6 +166,13 @@ class Diffusion(Method):
 
         drawn = sample(clean, noise, self.settings.schedule, self.settings.sampler)
         return self._decoded(drawn, batch.last_image.repeat_interleave(repeats, dim=0))
+
+    def _guide(self, batch: SeriesBatch) -> Guide:
+        guide = self.guide(batch)
+        return replace(guide, known=torch.cat(self._changes(batch), dim=1)) if self.settings.weighs_changes else guide
+
+    def _changes(self, batch: SeriesBatch) -> list[Tensor]:
+        return [change / self.settings.change_scale for change in known_changes(batch)]
 
     def _clean(self, z: Tensor, level: Level, guide: Guide) -> Tensor:
         """x̂(z, guide) by the guidance asked for; with and without the guide in one evaluation."""

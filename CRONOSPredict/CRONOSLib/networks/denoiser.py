@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -37,23 +38,28 @@ class Guide:
 
     features:  (B, width, d, h, w), added to those of the noisy image
     embedding: (B, E), added to that of the diffusion step
+    known:     (B, n·C, D, H, W), n images that the output may weigh, voxel by voxel, and add to its own; None: none
     """
 
     features: Tensor
     embedding: Tensor
+    known: Tensor | None = None
 
     def repeated(self, count: int) -> Guide:
         """Every patient `count` times in a row."""
-        return Guide(self.features.repeat_interleave(count, dim=0), self.embedding.repeat_interleave(count, dim=0))
+        return self._each(lambda told: told.repeat_interleave(count, dim=0))
 
     def kept(self, keep: Tensor) -> Guide:
         """Nothing of the guide, which is 0, but where `keep` (B,) is true."""
-        return Guide(self.features * keep[:, None, None, None, None], self.embedding * keep[:, None])
+        return self._each(lambda told: told * keep.view(-1, *[1] * (told.ndim - 1)))
 
     def with_none(self) -> Guide:
         """(2 B) this guide, then as many that say nothing."""
-        features, embedding = (torch.cat([told, torch.zeros_like(told)]) for told in (self.features, self.embedding))
-        return Guide(features, embedding)
+        return self._each(lambda told: torch.cat([told, torch.zeros_like(told)]))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Guide:
+        known = None if self.known is None else change(self.known)
+        return Guide(change(self.features), change(self.embedding), known)
 
 
 class Stem(nn.Module):
@@ -76,7 +82,8 @@ class Stem(nn.Module):
 class Denoiser(nn.Module):
     """U-Net told the diffusion step and the guide by addition. Starts as 0."""
 
-    def __init__(self, settings: DenoiserSettings) -> None:
+    def __init__(self, settings: DenoiserSettings, known: int = 0) -> None:
+        """`known`: number n of images in a guide that the output may weigh."""
         super().__init__()
         self.settings = settings
         width, size = settings.unet.width, settings.unet.embedding
@@ -84,7 +91,7 @@ class Denoiser(nn.Module):
         self.step = nn.Sequential(nn.Linear(size, size), nn.SiLU(), nn.Linear(size, size))
         self.unet = UNet(settings.unet)
         self.norm = nn.GroupNorm(min(settings.unet.groups, width), width)
-        self.head = zeroed(nn.Conv3d(width, settings.channels * settings.patch**3, 3, padding=1))
+        self.head = zeroed(nn.Conv3d(width, (1 + known) * settings.channels * settings.patch**3, 3, padding=1))
 
     def forward(self, noisy: Tensor, share: Tensor, guide: Guide) -> Tensor:
         """(B, C, D, H, W), float32.
@@ -96,4 +103,8 @@ class Denoiser(nn.Module):
         features = self.unet(self.stem(noisy) + guide.features, functional.silu(embedding))
         output = depth_to_space(self.head(functional.silu(self.norm(features))), self.settings.patch)
         depth, height, width = noisy.shape[2:]
-        return output[..., :depth, :height, :width].float()
+        output = output[..., :depth, :height, :width].float()
+        if guide.known is None:
+            return output
+        free, weights = output[:, : noisy.shape[1]], output[:, noisy.shape[1] :]
+        return free + (weights * guide.known).unflatten(1, (-1, noisy.shape[1])).sum(dim=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -78,10 +77,10 @@ class SequenceTransformer(nn.Module):
         tokens = self._tokens(frames, codes)
         for attend, shrink in zip(self.encoder, self.shrink, strict=True):
             tokens = self._over_time(attend, tokens, mask)
-            tokens = _each_frame(tokens, lambda x, shrink=shrink: shrink(space_to_depth(x, 2)))
+            tokens = shrink(space_to_depth(tokens.flatten(0, 1), 2)).unflatten(0, mask.shape)
         for attend, grow in zip(self.decoder, self.grow, strict=True):
             tokens = _over_space(attend, tokens)
-            tokens = _each_frame(tokens, lambda x, grow=grow: depth_to_space(grow(x), 2))
+            tokens = depth_to_space(grow(tokens.flatten(0, 1)), 2).unflatten(0, mask.shape)
         present = mask[:, :, None, None, None, None].to(tokens.dtype)
         pooled = (tokens * present).sum(dim=1) / present.sum(dim=1)
         volume = self.smooth(depth_to_space(self.to_voxels(pooled), self.settings.patch))
@@ -132,15 +131,8 @@ class _Block(nn.Module):
 
 
 def _over_space(attend: nn.Module, tokens: Tensor) -> Tensor:
-    def attended(x: Tensor) -> Tensor:
-        return attend(x.flatten(2).transpose(1, 2)).transpose(1, 2).reshape_as(x)
-
-    return _each_frame(tokens, attended)
-
-
-def _each_frame(tokens: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """`change` of every (width, d, h, w) of (B, L, width, d, h, w)."""
-    return change(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
+    listed = tokens.flatten(0, 1).flatten(2).transpose(1, 2)  # (B·L, places, width)
+    return attend(listed).transpose(1, 2).reshape_as(tokens)
 
 
 def _places(size: torch.Size, device: torch.device) -> Tensor:
