@@ -38,7 +38,7 @@ class Simulator:
     simulate:  (seed, settings, device) to a patient; the same seed gives the same voxels on the CPU
     write:     (patient, folder): scans to the folder, truth to its `truth`; returns the JSON-ready facts "visits",
                one entry per scan, and "parameters"
-    visit:     an entry of "visits" to a visit with a path inside the patient's folder
+    visit:     an entry of "visits" to a visit with paths inside the patient's folder
     """
 
     generator: str
@@ -121,17 +121,22 @@ def frame_name(number: int) -> str:
     return f"frame-{number + 1:02d}.nrrd"
 
 
-def frame_visit(entry: Mapping[str, Any]) -> Visit:
-    """Visit of an entry {"time": number, "file": name in the patient's folder}."""
-    return Visit(float(entry["time"]), Path(entry["file"]))
-
-
 def _make_patient(
     index: int, *, simulator: Simulator, out: Path, seed: int, settings: Any, device: str, recipe: str
 ) -> None:
     with one_thread():
         patient = simulator.simulate((seed, index), settings, device)
-    folder = _folder(out, index)
+    try:
+        _write(simulator, patient, _folder(out, index), recipe)
+    except (OSError, RuntimeError) as error:  # SimpleITK tells of a full disk by a RuntimeError
+        raise OutputError(
+            f"{_folder(out, index)} cannot be written. Make sure that there is space, that the folder is yours and "
+            "that no other run writes to it; then give the same command again."
+        ) from error
+
+
+def _write(simulator: Simulator, patient: Any, folder: Path, recipe: str) -> None:
+    """All or nothing: beside, then renamed."""
     beside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     (beside / TRUTH).mkdir(parents=True)
@@ -172,7 +177,11 @@ def _is_there(out: Path, index: int, recipe: str) -> bool:
 
 def _listed_patient(simulator: Simulator, folder: Path, split: str) -> Patient:
     visits = (simulator.visit(entry) for entry in _record(folder)["visits"])
-    return Patient(folder.name, split, tuple(replace(visit, path=folder / visit.path) for visit in visits))
+    return Patient(folder.name, split, tuple(_inside(folder, visit) for visit in visits))
+
+
+def _inside(folder: Path, visit: Visit) -> Visit:
+    return replace(visit, path=folder / visit.path, mask=folder / visit.mask if visit.mask else None)
 
 
 def _record(folder: Path) -> dict[str, Any]:

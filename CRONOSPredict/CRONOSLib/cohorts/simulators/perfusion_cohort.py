@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from CRONOSLib.cohorts.simulators.cohort import TRUTH, Simulator, frame_name, frame_visit, write_image
+from CRONOSLib.cohorts.manifest import Visit
+from CRONOSLib.cohorts.simulators.cohort import TRUTH, Simulator, frame_name, write_image
 from CRONOSLib.cohorts.simulators.perfusion import PerfusionPatient, PerfusionSettings, simulate_perfusion_patient
 from CRONOSLib.series import TimeUnit
+
+_LABELS = Path(TRUTH) / "labels.nrrd"
 
 
 def _write(patient: PerfusionPatient, folder: Path) -> dict[str, Any]:
@@ -15,9 +19,13 @@ def _write(patient: PerfusionPatient, folder: Path) -> dict[str, Any]:
         write_image(frame, folder / frame_name(number))
     for name, image in patient.maps.items():
         write_image(image, folder / TRUTH / f"{name}.nrrd")
-    write_image(patient.labels, folder / TRUTH / "labels.nrrd")
+    write_image(patient.labels, folder / _LABELS)
     visits = [{"time": time, "file": frame_name(number)} for number, time in enumerate(patient.times_s)]
     return {"visits": visits, "parameters": patient.parameters}
+
+
+def _visit(entry: Mapping[str, Any]) -> Visit:
+    return Visit(float(entry["time"]), Path(entry["file"]), mask=_LABELS)
 
 
 PERFUSION = Simulator(
@@ -26,6 +34,6 @@ PERFUSION = Simulator(
     settings=PerfusionSettings,
     simulate=simulate_perfusion_patient,
     write=_write,
-    visit=frame_visit,
+    visit=_visit,
 )
 """Strokes followed by CT perfusion; mirrors ISLES."""
