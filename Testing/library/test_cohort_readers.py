@@ -32,6 +32,7 @@ def voxels(number: int, shape: tuple[int, int, int] = (3, 8, 9)) -> np.ndarray:
 
 
 def dicom(folder: Path) -> Path:
+    """Three patients; both examinations of one lie in the same folder."""
     for number in range(1, 4):
         for day in ("20200101", "20200401"):
             tags = {"PatientID": f"P{number}", "StudyDate": day, "SeriesInstanceUID": f"1.2.{number}.{day}"}
@@ -219,6 +220,17 @@ def test_a_dicom_tree_is_sorted_by_its_headers(tmp_path: Path) -> None:
     assert not isinstance(late, Exception)
     assert early.GetPixel(2, 1, 0) == voxels(1 + 20200101)[0, 1, 2]
     assert late.GetPixel(2, 1, 0) == voxels(1 + 20200401)[0, 1, 2]
+
+
+def test_a_series_alone_in_its_folder_is_named_by_it(tmp_path: Path) -> None:
+    for number in range(3):
+        for day in ("20200101", "20200401"):
+            tags = {"PatientID": f"P{number}", "StudyDate": day, "SeriesInstanceUID": f"1.2.{number}.{day}"}
+            save_series(tmp_path / f"P{number}" / day, voxels(number), names="{:04d}.dcm", **tags)
+    paths = [visit.path for visit in find_cohort(tmp_path).patients[1].visits]
+    assert paths == [tmp_path / "P1" / "20200101", tmp_path / "P1" / "20200401"]
+    shared = find_cohort(dicom(tmp_path / "shared")).patients[0].visits
+    assert [visit.path.name for visit in shared] == ["20200101-0001", "20200401-0001"]
 
 
 def test_gated_dicom_gives_its_phases(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from CRONOSLib.training.collecting import CollectedCohort, collect_cohort
 from CRONOSLib.training.patients import PreparedPatient, prepare_patients
 from CRONOSLib.training.prepared_files import write_prepared
 from CRONOSLib.training.settings import TrainSettings
+from dicom_files import save_series
 from test_cli import done, mistake
 
 QUICK = Preprocessing(GridSpec(spacing_mm=8.0, multiple=2), alignment=Alignment.OFF)
@@ -169,6 +170,20 @@ def test_a_pair_of_header_and_voxels_is_known_by_both(tmp_path: Path) -> None:
     """The headers of OASIS-2 are all alike."""
     made = collect(trees.oasis2(tmp_path / "data"), tmp_path / "out")
     assert len({visit.sha256 for patient in made.cohort.patients for visit in patient.visits}) == 6
+
+
+def test_examinations_that_share_a_dicom_folder_are_not_confused(tmp_path: Path) -> None:
+    for number in range(3):
+        for day in (1, 2):
+            voxels = np.random.default_rng([number, day]).integers(0, 900, (4, 9, 9))
+            tags = {"PatientID": f"P{number}", "StudyDate": f"2020010{day}", "SeriesInstanceUID": f"1.2.{number}.{day}"}
+            save_series(tmp_path / "data" / f"P{number}", voxels, names=f"{day}-{{:03d}}", **tags)
+    fine = Preprocessing(GridSpec(multiple=1), alignment=Alignment.OFF)
+    collect(tmp_path / "data", tmp_path / "out", preprocessing=fine)
+    cohort = read_cohort(tmp_path / "out")
+    assert [len(patient.visits) for patient in cohort.patients] == [2, 2, 2]
+    first, second = prepared(cohort, fine)["P1"].visits
+    assert not np.array_equal(first, second)
 
 
 def test_a_copy_within_a_patient_is_left_out(tmp_path: Path) -> None:

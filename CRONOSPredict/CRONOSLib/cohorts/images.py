@@ -67,13 +67,12 @@ def _parts(path: Path) -> list[Path]:
 
 
 def _one(visit: Visit) -> sitk.Image:
-    if not visit.path.is_dir():
+    if not visit.path.is_dir() and not is_dicom(visit.path):
         return read_volume(visit.path)
     scans = _read_series(visit).scans
-    same_day = [scan for scan in scans if scan.date and scan.date.date() == visit.date] or list(scans)
-    if len(same_day) > 1:
+    if len(scans) > 1:
         raise SeriesError(f"'{visit.path.name}' holds {len(scans)} scans of one kind. Give each its own folder.")
-    return same_day[0].image
+    return scans[0].image
 
 
 def _frames_or_error(visit: Visit) -> list[sitk.Image] | CronosError:
@@ -95,7 +94,14 @@ def _frame(frames: list[sitk.Image] | CronosError, visit: Visit) -> sitk.Image:
 
 
 def _read_series(visit: Visit) -> Reading:
-    """DICOM below a folder: the series of the visit's channel, or all when the channel is not one of the headers'."""
+    """DICOM: the series that a file belongs to, or that of the visit's channel below a folder.
+
+    A channel that is none of the headers' does not choose: there is one series then.
+    """
+    if not visit.path.is_dir():
+        (first, *_) = read_slices([visit.path])
+        slices = read_slices(path for path in visit.path.parent.iterdir() if path.is_file() and is_dicom(path))
+        return read_dicom([one.path for one in slices if one.series == first.series], visit.path.parent)
     files = [path for path in files_below(visit.path) if is_dicom(path)]
     if not files:
         raise ImageError(f"'{visit.path}' holds no DICOM. Restore its files.")

@@ -32,7 +32,7 @@ class Visit:
     """One scan of a patient.
 
     time:    in the unit of the cohort
-    path:    the image file, or the folder of a DICOM series
+    path:    the image file, the folder of a DICOM series, or one of its files where the folder holds others too
     date:    acquisition date, when there is one
     frame:   number of the scan in a 4D file, from 0; None for a 3D file
     channel: kind of image, such as "CT1" or "T1w"; empty when it is not known

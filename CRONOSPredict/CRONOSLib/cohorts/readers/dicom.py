@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from CRONOSLib.cohorts.readers.found import Findings, FoundScan, Layout, Skipped
@@ -29,6 +29,7 @@ def find(folder: Path) -> Findings:
     patients: dict[str, list[Slice]] = defaultdict(list)
     for one in slices:
         patients[(named and one.patient) or one.path.relative_to(folder).parts[0]].append(one)
+    below = Counter(home for one in slices for home in one.path.parents)
     homes = {subject: {one.path.parent for one in own} for subject, own in patients.items()}
     owners = Counter(home for own in homes.values() for home in own)
     scans: list[FoundScan] = []
@@ -39,7 +40,7 @@ def find(folder: Path) -> Findings:
             continue
         for series in group_series(own):
             try:
-                scans += _scans(subject, series)
+                scans += _scans(subject, series, below)
             except CronosError as error:
                 skipped.append(Skipped(subject, series[0].path, str(error)))
     return Findings(tuple(scans), tuple(skipped), TimeUnit.MILLISECOND)
@@ -56,17 +57,22 @@ def _slices(folder: Path) -> tuple[list[Slice], list[Skipped]]:
     return slices, skipped
 
 
-def _scans(subject: str, series: Sequence[Slice]) -> list[FoundScan]:
+def _scans(subject: str, series: Sequence[Slice], below: Mapping[Path, int]) -> list[FoundScan]:
+    """The scans of one series, which is named by its folder or, where that holds others too, by its first file.
+
+    below: images in and below each folder of the tree
+    """
     first = series[0]
-    path = Path(os.path.commonpath([one.path.parent for one in series]))
+    folder = Path(os.path.commonpath([one.path.parent for one in series]))
     channel = first.description or first.modality or ""
     if max(map(len, by_location(series))) > 1:  # phases, or copies
-        reading = read_dicom([one.path for one in series], path)
+        reading = read_dicom([one.path for one in series], folder)
         if reading.unit is not None:
-            return [FoundScan(subject, scan.time, path, channel, frame) for frame, scan in enumerate(reading.scans)]
+            return [FoundScan(subject, scan.time, folder, channel, frame) for frame, scan in enumerate(reading.scans)]
     dates = [one.date for one in series if one.date]
     if not dates:
         raise DateError("the headers of this series hold no date")
+    path = folder if below[folder] == len(series) else min(one.path for one in series)
     return [FoundScan(subject, min(dates), path, channel)]
 
 
