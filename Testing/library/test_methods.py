@@ -13,6 +13,7 @@ from CRONOSLib.methods.registry import create_method, method_entry, method_names
 
 SMALL = {"network": {"unet": {"width": 8, "multipliers": (1, 2), "embedding": 16, "groups": 4}}}
 LEARNED = ("cronos-continuous", "cronos-discrete")
+FITTED = {name: {"descent": {"iterations": 4}} for name in ("noder", "geodesic-regression")}
 
 
 def series(seed: int = 0, scans: int = 3, size: int = 8, target: bool = False) -> SeriesBatch:
@@ -76,9 +77,9 @@ def test_permuting_the_times_against_the_images_changes_the_forecast(name):
     assert (forecast(method, batch) - forecast(method, swapped)).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("name", [*LEARNED, "linear", "ridge", "mean", "lci"])
+@pytest.mark.parametrize("name", [*LEARNED, *FITTED, "linear", "ridge", "mean", "lci"])
 def test_permuting_times_and_images_together_changes_nothing(name):
-    batch, method = series(), stirred(name) if name in LEARNED else create_method(name)
+    batch, method = series(), stirred(name) if name in LEARNED else create_method(name, FITTED.get(name))
     order = [2, 0, 1]
     shuffled = replace(batch, images=batch.images[:, order], times=batch.times[:, order])
     torch.testing.assert_close(forecast(method, shuffled), forecast(method, batch), atol=1e-5, rtol=0)
@@ -86,7 +87,7 @@ def test_permuting_times_and_images_together_changes_nothing(name):
 
 @pytest.mark.parametrize("name", method_names())
 def test_padding_changes_nothing_whatever_it_holds(name):
-    batch, method = series(), stirred(name) if name in LEARNED else create_method(name)
+    batch, method = series(), stirred(name) if name in LEARNED else create_method(name, FITTED.get(name))
     padded = replace(
         batch,
         images=torch.cat([batch.images, 1e3 * torch.ones_like(batch.images)], dim=1),
@@ -99,7 +100,7 @@ def test_padding_changes_nothing_whatever_it_holds(name):
 @pytest.mark.parametrize("name", method_names())
 def test_a_patient_alone_equals_the_same_patient_in_a_batch(name):
     first, second = series(0), series(1)
-    method = stirred(name) if name in LEARNED else create_method(name)
+    method = stirred(name) if name in LEARNED else create_method(name, FITTED.get(name))
     both = SeriesBatch(*(torch.cat([getattr(first, n), getattr(second, n)]) for n in _FIELDS))
     torch.testing.assert_close(forecast(method, both)[:1], forecast(method, first), atol=1e-6, rtol=0)
 
