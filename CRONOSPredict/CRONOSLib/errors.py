@@ -41,6 +41,10 @@ class CohortError(CronosError):
     """Training data are missing, damaged or leak between the splits."""
 
 
+class TrainingStopped(CronosError):
+    """A training run ended because it was asked to; it goes on from its last checkpoint."""
+
+
 class OutputError(CronosError):
     """A result cannot be written where it was asked for."""
 

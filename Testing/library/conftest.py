@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.bundles.skill import Skill
 from CRONOSLib.bundles.store import load_bundle, save_bundle
+from CRONOSLib.cohorts.manifest import Patient, Visit, write_cohort
 from CRONOSLib.imaging.grid import GridSpec
 from CRONOSLib.imaging.preparation import Preprocessing
 from CRONOSLib.imaging.registration import Alignment
@@ -46,6 +47,23 @@ def head_with_lesion(radius_mm: float) -> sitk.Image:
 def head() -> Callable[[float], sitk.Image]:
     """Maker of heads: `head(radius_mm)`."""
     return head_with_lesion
+
+
+@pytest.fixture(scope="session")
+def growing_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of ten patients with three visits each, whose lesions grow at their own rates: 6 train, 2, 2."""
+    folder = tmp_path_factory.mktemp("growing") / "growing-heads"
+    patients = []
+    for number, split in enumerate(("train",) * 6 + ("validation",) * 2 + ("test",) * 2):
+        visits = []
+        for day in (0, 50 + 5 * number, 140):
+            path = folder / f"sub-{number:02}" / f"day-{day}.nrrd"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(head_with_lesion(4 + 0.1 * number + day * (0.03 + 0.004 * number)), str(path))
+            visits.append(Visit(float(day), path))
+        patients.append(Patient(f"sub-{number:02}", split, tuple(visits)))
+    write_cohort(folder, patients, name="growing-heads")
+    return folder
 
 
 @pytest.fixture

@@ -192,24 +192,29 @@ def test_a_cohort_becomes_a_bundle_that_is_measured_and_forecasts(
     for subject, split in enumerate(("train", "validation", "test")):
         names = [Path(f"{subject}-{day}.nrrd") for day in (0, 60, 120)]
         for index, name in enumerate(names):
-            write(head(5 + 2 * index + subject), cohort / name)
+            write(head(5 + 2 * index + 0.5 * subject), cohort / name)
         visits = tuple(Visit(float(day), name) for day, name in zip((0, 60, 120), names))
         patients.append(Patient(f"sub-{subject}", split, visits))
     write_cohort(cohort, patients, name="heads")
     settings = tmp_path / "settings.json"
     network = {"unet": {"width": 4, "multipliers": [1, 2], "embedding": 16, "groups": 2}}
     grid = {"grid": {"spacing_mm": 6.0}, "alignment": "off"}
-    settings.write_text(json.dumps({"method_settings": {"network": network}, "preprocessing": grid}))
+    settings.write_text(json.dumps({"settings": {"method_settings": {"network": network}, "preprocessing": grid}}))
     run = tmp_path / "run"
-    trained = done("train", "--cohort", cohort, "--steps", "2", "--settings", settings, "--out", run)
+    trained = done("train", "--cohort", cohort, "--steps", "2", "--config", settings, "--out", run)
     assert "test, where it changed most" in trained.stdout
-    table = tmp_path / "results.csv"
-    measured = done("evaluate", "--cohort", cohort, "--bundle", run / "bundle", "--out", table)
+    card = run / "bundle" / "README.md"
+    card.unlink()
+    words = ("--cohort", cohort, "--bundle", run / "bundle", "--update-bundle", "--out", tmp_path / "measured")
+    measured = done("evaluate", *words)
     assert {"cronos-continuous", "linear", "ridge"} <= set(measured.stdout.split())
-    assert len(table.read_text().splitlines()) == 1 + 3  # of each number of contexts, the next visit and the last
+    table = (tmp_path / "measured" / "results.csv").read_text()
+    assert len(table.splitlines()) == 1 + 3  # of each number of contexts, the next visit and the last
+    assert (tmp_path / "measured" / "gallery.png").is_file()
     words = ("--bundle", run / "bundle", "--target", "2020-06-29", "--out", tmp_path / "out")
     done("forecast", *scans(written_patient), *words)
-    assert "cronos train --cohort cohort" in (run / "bundle" / "README.md").read_text()
+    assert "cronos train --cohort cohort" in card.read_text()
+    assert "| linear | " in card.read_text()
 
 
 # --- what users can mend ------------------------------------------------------------------------------------------
@@ -379,12 +384,12 @@ def test_a_place_that_cannot_be_written_is_refused(written_patient: list[str], t
 def test_a_cohort_that_is_none_is_refused(tmp_path: Path) -> None:
     assert "cohort" in mistake("train", "--cohort", tmp_path, "--out", tmp_path / "run")
     assert "cohort" in mistake("evaluate", "--cohort", tmp_path, "--method", "linear")
-    assert "cannot be written" in mistake("evaluate", "--cohort", tmp_path, "--out", tmp_path / "no" / "results.csv")
     settings = tmp_path / "settings.json"
     settings.write_text("{")
-    assert "JSON" in mistake("train", "--cohort", tmp_path, "--out", tmp_path / "run", "--settings", settings)
-    settings.write_text('{"stepps": 3}')
-    assert "stepps" in mistake("train", "--cohort", tmp_path, "--out", tmp_path / "run", "--settings", settings)
+    assert "is a file" in mistake("evaluate", "--cohort", tmp_path, "--out", settings)
+    assert "JSON" in mistake("train", "--cohort", tmp_path, "--out", tmp_path / "run", "--config", settings)
+    settings.write_text('{"settings": {"stepps": 3}}')
+    assert "stepps" in mistake("train", "--cohort", tmp_path, "--out", tmp_path / "run", "--config", settings)
     assert not (tmp_path / "run").exists()
 
 

@@ -3,40 +3,186 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from CRONOSLib.commands.console import err, progress, say_error, table
 from CRONOSLib.commands.console import out as stdout
-from CRONOSLib.commands.console import table
-from CRONOSLib.errors import MethodError
+from CRONOSLib.errors import MethodError, TrainingStopped
 
 if TYPE_CHECKING:
+    from CRONOSLib.training.conclusion import FitResult
+    from CRONOSLib.training.run_folder import RunStatus
     from CRONOSLib.training.settings import TrainSettings
+
+_STOPPED = 130
+_SAID_BY_THE_ERROR = ("failed", "stopped")
+_DEFAULT = "cronos-continuous"
 
 
 def train(
-    cohort: Annotated[Path, typer.Option(help="Folder of a cohort, such as `cronos simulate` makes.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; one that was cut off is resumed.")],
-    method: Annotated[str, typer.Option(help="A name of `cronos methods` that needs a bundle.")] = "cronos-continuous",
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    cohort: Annotated[
+        Path | None, typer.Option(help="Folder of a cohort: patients with dated scans, and who of them is held out.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run. One that was cut off goes on where it stopped.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help=f"A name of `cronos methods` that needs a bundle; {_DEFAULT} unless given.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="JSON file with all of this, such as the run.json of an earlier run.")
+    ] = None,
+    start_from: Annotated[
+        str | None, typer.Option("--from", help="Fine-tune this bundle: a name of `cronos bundles`, or a folder.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="How often the weights are improved; 1600 unless given.")] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="Patients per batch, 2 unless given; auto: as many as fit into memory.")
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(help="Batches per step, 1 unless given; processes share them.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="A preset of `cronos methods`.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights and draws.")] = None,
-    settings: Annotated[Path | None, typer.Option(help="JSON file with more settings of the run.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same weights; 0 unless given.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[int, typer.Option(help="GPUs (or, on a CPU, processes) of this machine.")] = 1,
 ) -> None:
-    """Train a method on a cohort and save it as a bundle, with its skill on held-out patients."""
+    """Train a method on a cohort and save it as a bundle, with its skill on held-out patients.
+
+    The folder of the run holds what a run is and does: run.json (its configuration), status.json, metrics.csv (curves),
+    log.txt, checkpoints/, and in the end bundle/, which `cronos forecast --bundle` and the panel take.
+
+    Ctrl-C, SIGTERM or a file named `stop` in that folder stop the run after a checkpoint; a run that was cut off, even
+    by a power failure, goes on to the very same weights when the same command is given again.
+
+    Several GPUs: --devices 4 --accumulate 4. Several machines: start this command with torchrun, or with srun under
+    SLURM; the processes find each other.
+
+    Everything else stands in a configuration file: {"cohort": …, "method": …, "out": …, "settings": {"learning_rate":
+    0.0005, "augmentation": {"rotation": 10}, "preprocessing": {"grid": {"spacing_mm": 3}}, …}}. The run.json of a
+    finished run lists all settings and repeats it: cronos train --config runs/first/run.json --out runs/second
+    """
     from CRONOSLib.packages import require
 
-    chosen = {"steps": steps, "preset": preset, "seed": seed}
-    given = {name: value for name, value in chosen.items() if value is not None}
+    words = {"steps": steps, "preset": preset, "seed": seed, "start_from": start_from, "accumulate": accumulate}
+    given = {name: value for name, value in words.items() if value is not None}
+    if batch is not None:
+        given["batch_size"] = _batch_size(batch)
     require("torch", "lightning", "safetensors", purpose="Training")
-    from CRONOSLib.training.fit import fit
+    order = _order(cohort, method, out, _read(config), given, config)
+    if devices > 1 and "LOCAL_RANK" not in os.environ:
+        from CRONOSLib.training.processes import launch
+
+        launch(devices, "CRONOSLib.cli", sys.argv[1:])
+        return
+    _train(order, device, config)
+
+
+@dataclass(frozen=True)
+class _Order:
+    cohort: Path
+    method: str
+    out: Path
+    settings: TrainSettings
+
+
+def _order(
+    cohort: Path | None,
+    method: str | None,
+    out: Path | None,
+    written: dict[str, Any],
+    given: dict[str, Any],
+    file: Path | None,
+) -> _Order:
+    """What the words of the command say, and where they are silent the configuration file."""
     from CRONOSLib.training.settings import TrainSettings
 
-    run = TrainSettings.from_json({**_read(settings), **given})
-    result = fit(cohort, method, out, run, command=_command(cohort.resolve().name, method, run, settings))
+    unknown = set(written) - {"cohort", "method", "out", "settings", "manifest_sha256", "start_from_sha256"}
+    if unknown:
+        raise MethodError(
+            f"The configuration '{file}' has no '{sorted(unknown)[0]}'. It takes cohort, method, out and settings."
+        )
+    place = written.get("out") or (file.parent if file and file.name == "run.json" else None)
+    cohort, out = cohort or written.get("cohort"), out or place
+    if cohort is None or out is None:
+        raise MethodError("A run needs a cohort and a folder. Give --cohort and --out, or a --config that names both.")
+    settings = TrainSettings.from_json({**written.get("settings", {}), **given})
+    return _Order(Path(cohort), method or written.get("method") or _method_of(settings), Path(out), settings)
+
+
+def _method_of(settings: TrainSettings) -> str:
+    """The method of the bundle to start from, or the default one."""
+    from CRONOSLib.bundles.store import load_bundle
+
+    return load_bundle(settings.start_from).method if settings.start_from else _DEFAULT
+
+
+def _train(order: _Order, device: str, config: Path | None) -> None:
+    from CRONOSLib.training.fit import fit
+
+    command = _command(order, config)
+    try:
+        with progress() as tell:
+            told = _Told(tell)
+            result = fit(
+                order.cohort,
+                order.method,
+                order.out,
+                order.settings,
+                device=device,
+                command=command,
+                on_status=told.status,
+            )
+    except TrainingStopped as stopped:
+        say_error(stopped)
+        raise typer.Exit(_STOPPED) from stopped
+    if result is not None:
+        _show(result)
+
+
+class _Told:
+    """What a run says: a bar with what is going on, and every new sentence on a line of its own."""
+
+    def __init__(self, tell: Callable[[str, float], None]) -> None:
+        self._tell = tell
+        self._said = ""
+
+    def status(self, status: RunStatus) -> None:
+        """About once a second."""
+        self._tell(_line(status), status.fraction)
+        if status.message != self._said and status.state.value not in _SAID_BY_THE_ERROR:
+            self._said = status.message
+            err.print(status.message, markup=False, soft_wrap=True)
+
+
+def _line(status: RunStatus) -> str:
+    parts = [status.state.value.capitalize()]
+    if status.step:
+        parts.append(f"step {status.step} of {status.steps}")
+    if status.loss is not None:
+        parts.append(f"loss {status.loss:.4g}")
+    if status.best_skill is not None:
+        parts.append(f"best skill {status.best_skill:.3f}")
+    if status.seconds_left is not None:
+        parts.append(f"{_duration(status.seconds_left)} left")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _show(result: FitResult) -> None:
     made = table("Skill against LCI", "mean", "95 % CI", "patients")
     for name, skill in (
         ("validation", result.validation),
@@ -48,20 +194,32 @@ def train(
     stdout.print(f"Bundle: {result.bundle.path}", markup=False, soft_wrap=True)
 
 
+def _batch_size(words: str) -> int:
+    if words == "auto":
+        return 0
+    if words.isdigit() and int(words):
+        return int(words)
+    raise MethodError(f"The batch size '{words}' is neither a number nor 'auto'. Give one of the two.")
+
+
 def _read(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
         values = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise MethodError(f"The settings '{file}' cannot be read as JSON ({error}). Correct the file.") from error
-    if not isinstance(values, dict):
-        raise MethodError(f"The settings '{file}' hold no names and values. Write them as {{\"steps\": 4000}}.")
+        raise MethodError(f"The configuration '{file}' cannot be read as JSON ({error}). Correct the file.") from error
+    if not isinstance(values, dict) or not isinstance(values.get("settings", {}), dict):
+        raise MethodError(
+            f'The configuration \'{file}\' holds no names and values. Write it as {{"settings": {{"steps": 4000}}}}.'
+        )
     return values
 
 
-def _command(cohort: str, method: str, run: TrainSettings, settings: Path | None) -> str:
+def _command(order: _Order, config: Path | None) -> str:
     """What to type to train the same bundle again, without the folders of this machine."""
-    words = ["cronos", "train", "--cohort", cohort, "--method", method, "--steps", str(run.steps)]
+    run, method = order.settings, order.method
+    words = ["cronos", "train", "--cohort", order.cohort.resolve().name, "--method", method, "--steps", str(run.steps)]
     words += ["--preset", run.preset, "--seed", str(run.seed), "--out", f"runs/{method}"]
-    return shlex.join(words + (["--settings", settings.name] if settings else []))
+    words += ["--from", Path(run.start_from).name] if run.start_from else []
+    return shlex.join(words + (["--config", config.name] if config else []))

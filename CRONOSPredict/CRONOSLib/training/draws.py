@@ -47,15 +47,12 @@ def frozen_draws(visits: int, max_context: int) -> Iterator[Draw]:
             yield Draw(contexts, target)
 
 
-def assemble(
-    patient: PreparedPatient, draw: Draw, spec: IntensitySpec, time_scale: float, flip: bool = False
-) -> SeriesBatch:
-    """A batch of one. Times count from the last context, in units of `time_scale`; `flip` mirrors left and right."""
+def assemble(patient: PreparedPatient, draw: Draw, spec: IntensitySpec, time_scale: float) -> SeriesBatch:
+    """A batch of one. Times count from the last context, in units of `time_scale` (above 0)."""
+    assert time_scale > 0, "Settings are completed for a cohort by `time_scale_of`."
     images, target = patient.normalised(draw.contexts, draw.target, spec)
     times = patient.times / time_scale
     origin = times[max(draw.contexts)]
-    if flip:
-        images, target = images[..., ::-1].copy(), target[..., ::-1].copy()
     return SeriesBatch(
         images=torch.from_numpy(images)[None],
         times=torch.as_tensor(times[list(draw.contexts)] - origin, dtype=torch.float32)[None],

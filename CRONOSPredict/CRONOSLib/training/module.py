@@ -3,72 +3,84 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import lightning
-import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
-from CRONOSLib.flow.series_batch import SeriesBatch
+from CRONOSLib.errors import CohortError
 from CRONOSLib.methods.interface import Method
-from CRONOSLib.training.draws import assemble, at_gain_of_last, collate, random_draw
-from CRONOSLib.training.held_out import evaluate, skill_of
-from CRONOSLib.training.patients import PreparedPatient
+from CRONOSLib.training.augmentation import augment
+from CRONOSLib.training.batches import Batches, Steps, TrainingBatch
+from CRONOSLib.training.processes import Processes
 from CRONOSLib.training.settings import TrainSettings
-
-MONITOR = "validation_skill"
-"""What decides which checkpoint is best."""
-
-
-class RandomDraws(IterableDataset):
-    """The batches of a run from some step on; each is a function of the seed and the step alone."""
-
-    def __init__(self, patients: Sequence[PreparedPatient], settings: TrainSettings, first_step: int) -> None:
-        self.patients = patients
-        self.settings = settings
-        self.first_step = first_step
-
-    def __iter__(self) -> Iterator[SeriesBatch]:
-        for step in range(self.first_step, self.settings.steps):
-            generator = np.random.default_rng([self.settings.seed, step])
-            yield collate([self._draw(generator) for _ in range(self.settings.batch_size)])
-
-    def _draw(self, generator: np.random.Generator) -> SeriesBatch:
-        settings = self.settings
-        patient = self.patients[int(generator.integers(len(self.patients)))]
-        draw = random_draw(generator, len(patient.times), settings.max_context, settings.interpolation)
-        flip = bool(generator.random() < 0.5)
-        batch = assemble(patient, draw, settings.preprocessing.intensity, settings.time_scale, flip)
-        return at_gain_of_last(batch) if settings.match_gain else batch
 
 
 class TrainedMethod(lightning.LightningModule):
-    """The loss of a method on random draws."""
+    """One optimiser step per call: the gradients of the batches of a step averaged, clipped and applied.
 
-    def __init__(self, method: Method, patients: Sequence[PreparedPatient], settings: TrainSettings) -> None:
+    subjects: names of the patients of a step, for a message
+    loss:     mean over the batches of the last step, of all processes
+    """
+
+    def __init__(self, method: Method, settings: TrainSettings, subjects: Callable[[int], list[str]]) -> None:
         super().__init__()
+        self.automatic_optimization = False  # the steps of a resumed run must not depend on how many processes it had
         self.method = method
-        self.patients = patients
         self.settings = settings
+        self.subjects = subjects
+        self.loss = math.nan
 
-    def train_dataloader(self) -> DataLoader:
-        """The batches that are left: a resumed run sees what the uninterrupted one would have seen."""
-        return DataLoader(RandomDraws(self.patients, self.settings, self.global_step), batch_size=None)
+    def training_step(self, batches: list[TrainingBatch], index: int) -> None:
+        """One step. Raises CohortError when a gradient is no finite number; the weights are then untouched."""
+        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        losses = []
+        for number, batch in enumerate(batches, 1):
+            with self._gradients_exchanged(number == len(batches)):
+                losses.append(self._loss(batch))
+                self.manual_backward(losses[-1] / len(batches))
+        norm = torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.settings.clip or math.inf)
+        loss = self.trainer.strategy.reduce(torch.stack(losses).detach().mean(), reduce_op="mean")
+        if not norm.isfinite():
+            raise CohortError(self._not_finite())
+        optimizer.step()  # type: ignore[union-attr]
+        optimizer.zero_grad()  # type: ignore[union-attr]
+        schedule.step()  # type: ignore[union-attr, call-arg]
+        self.loss = float(loss)
 
-    def training_step(self, batch: SeriesBatch, index: int) -> Tensor:
-        """Loss of one batch. The noise of a step depends on the seed and the step alone."""
-        torch.manual_seed(self.settings.seed * 1_000_003 + self.global_step)
-        loss = self.method.loss(batch)
-        self.log("loss", loss, batch_size=len(batch.images))
-        return loss
+    def _loss(self, batch: TrainingBatch) -> Tensor:
+        """Everything random about it follows from the seed of the batch."""
+        generator = torch.Generator().manual_seed(batch.seed)
+        series = augment(batch.series, self.settings.augmentation, generator)
+        torch.manual_seed(batch.seed)
+        return self.method.loss(series)
 
-    def transfer_batch_to_device(self, batch: SeriesBatch, device: torch.device, dataloader_idx: int) -> SeriesBatch:
-        """Lightning does not know our dataclass."""
-        return batch.to(device)
+    def _not_finite(self) -> str:
+        return (
+            f"The loss of step {self.global_step + 1} is no finite number; its patients are "
+            f"{', '.join(self.subjects(self.global_step))}. The last good checkpoint is kept. Look at the scans of "
+            "these patients, or train in another folder at a lower learning rate."
+        )
+
+    @contextmanager
+    def _gradients_exchanged(self, exchanged: bool) -> Iterator[None]:
+        """Processes add up their gradients once in a step, at its last batch."""
+        model = self.trainer.strategy.model
+        if exchanged or not isinstance(model, DistributedDataParallel):
+            yield
+        else:
+            with model.no_sync():
+                yield
+
+    def transfer_batch_to_device(
+        self, batch: list[TrainingBatch], device: torch.device, dataloader_idx: int
+    ) -> list[TrainingBatch]:
+        """Lightning does not know our dataclasses."""
+        return [one.to(device) for one in batch]
 
     def configure_optimizers(self):
         """AdamW with a linear warm-up and a cosine to 0, per step."""
@@ -77,29 +89,22 @@ class TrainedMethod(lightning.LightningModule):
             self.method.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _schedule(step, settings))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return [optimizer], [schedule]
 
 
-class MeasureSkill(Callback):
-    """Skill on each validation patient's last visit, every so many steps and at the end."""
+class StepData(lightning.LightningDataModule):
+    """The steps that are left: a resumed run sees what the uninterrupted one would have seen."""
 
-    def __init__(self, patients: Sequence[PreparedPatient], settings: TrainSettings) -> None:
-        self.patients = patients
-        self.settings = settings
+    def __init__(self, batches: Batches, processes: Processes) -> None:
+        super().__init__()
+        self.batches = batches
+        self.processes = processes
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *_: Any) -> None:
-        """Log the skill, and say it; the checkpoint callback runs after this one."""
-        settings, step = self.settings, trainer.global_step
-        if step % settings.validate_every and step != settings.steps:
-            return
-        results = evaluate(pl_module.method, self.patients, settings, every_draw=False, device=pl_module.device)
-        whole, changed = skill_of(results, "validation"), skill_of(results, "validation", changed=True)
-        pl_module.log_dict({MONITOR: whole.mean, f"{MONITOR}_changed": changed.mean}, batch_size=1)
-        print(
-            f"step {step} of {settings.steps}: validation skill {whole.mean:.3f}, "
-            f"{changed.mean:.3f} where most changed",
-            flush=True,
-        )
+    def train_dataloader(self) -> DataLoader:
+        """From the step that the trainer stands at."""
+        assert self.trainer is not None
+        steps = Steps(self.batches, self.trainer.global_step, self.processes.rank, self.processes.world)
+        return DataLoader(steps, batch_size=None)
 
 
 def _schedule(step: int, settings: TrainSettings) -> float:
