@@ -87,10 +87,11 @@ def _ensure(patient: Patient, cache: Path, preprocessing: Preprocessing, unit: T
     folder = cache / patient.subject
     if not is_prepared(folder, inputs_of(patient.visits, unit)):
         _require_unchanged(patient.visits)
-        images = read_images(patient.visits)
-        failed = next((error for error in images if isinstance(error, CronosError)), None)
-        if failed:
-            raise CohortError(f"Patient '{patient.subject}' cannot be prepared: {failed}") from failed
+        images = []
+        for image in read_images(patient.visits):
+            if isinstance(image, CronosError):
+                raise CohortError(f"Patient '{patient.subject}' cannot be prepared: {image}") from image
+            images.append(image)
         write_prepared(folder, patient.visits, images, preprocessing, unit)
 
 

@@ -126,7 +126,7 @@ def _patient(subject: str, scans: Sequence[FoundScan]) -> tuple[FoundPatient | N
             skipped.append(Skipped(subject, scan.path, f"'{taken.path.name}' of the same time is used"))
     if len(by_time) < LEAST_VISITS:
         return None, [*skipped, Skipped(subject, None, "the patient has one scan only")]
-    ordered = [by_time[when] for when in sorted(by_time)]  # type: ignore[type-var]
+    ordered = [by_time[when] for when in sorted(by_time)]
     visits = tuple(_visit(scan, ordered[0].when) for scan in ordered)
     return FoundPatient(subject, visits, ordered[0].split), skipped
 
