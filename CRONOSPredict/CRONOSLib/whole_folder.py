@@ -91,5 +91,5 @@ def _flush(folder: Path) -> None:
 
 
 def _unwritable(folder: Path, error: OSError) -> OutputError:
-    reason = error.strerror or str(error)
+    reason = error.strerror or "the disk may be full"  # numpy's own error of a write that came to an end
     return OutputError(f"Folder '{folder}' cannot be written ({reason}). Choose a folder that you may write to.")

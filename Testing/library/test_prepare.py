@@ -263,6 +263,19 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
         collect(folder, tmp_path / "file" / "out")
 
 
+def test_a_full_disk_is_one_sentence_and_nothing_looks_whole(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    folder = trees.named(tmp_path / "data")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))  # bytes of one file
+    try:
+        with pytest.raises(OutputError, match="the disk may be full"):
+            collect(folder, tmp_path / "out", preprocessing=replace(QUICK, grid=GridSpec(spacing_mm=4.0)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
 # --- the command --------------------------------------------------------------------------------------------------
 
 
