@@ -35,8 +35,8 @@ def geometries(draw: st.DrawFn, least: int = 4, most: int = 40) -> Grid:
 
 
 def specs() -> st.SearchStrategy[GridSpec]:
-    own_or_isotropic = st.one_of(st.none(), numbers(1.0, 5.0))
-    return st.builds(GridSpec, spacing_mm=own_or_isotropic, multiple=st.sampled_from([1, 4, 8, 16]))
+    own_or_given = st.one_of(st.none(), numbers(1.0, 5.0), st.tuples(*[numbers(1.0, 8.0)] * 3))
+    return st.builds(GridSpec, spacing_mm=own_or_given, multiple=st.sampled_from([1, 4, 8, 16]))
 
 
 def every_index(grid: Grid) -> np.ndarray:
@@ -99,7 +99,9 @@ def test_the_grid_covers_the_field_of_view_without_stretching(native: Grid, spec
     assert grid.contains(native.lattice(5)).all()
     assert grid.direction == native.direction
     assert all(count % spec.multiple == 0 for count in grid.size)
-    assert grid.spacing == pytest.approx(native.spacing if spec.spacing_mm is None else [spec.spacing_mm] * 3)
+    assert grid.spacing == pytest.approx(
+        native.spacing if spec.spacing_mm is None else np.broadcast_to(spec.spacing_mm, 3)
+    )
 
 
 @FEW
@@ -190,7 +192,16 @@ def test_a_scan_in_the_wrong_unit_is_refused_in_one_sentence() -> None:
         grid_for(image, GridSpec(spacing_mm=1.0))
 
 
-@pytest.mark.parametrize("wrong", [{"spacing_mm": 0.0}, {"multiple": 0}, {"max_size": (4, 64, 64)}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"spacing_mm": 0.0},
+        {"spacing_mm": (1.5, 1.5)},
+        {"spacing_mm": (1.5, 1.5, -8.0)},
+        {"multiple": 0},
+        {"max_size": (4, 64, 64)},
+    ],
+)
 def test_impossible_grids_are_refused(wrong: dict) -> None:
     with pytest.raises(BundleError):
         GridSpec(**wrong)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from CRONOSLib.bundles.bundle import Bundle
 
 
@@ -42,7 +44,8 @@ def _grid(bundle: Bundle) -> str:
     grid = bundle.preprocessing.grid
     if grid.stretch_to:
         return f"field of view stretched to {' x '.join(map(str, grid.stretch_to))} voxels"
-    voxels = f"{grid.spacing_mm:g} mm voxels" if grid.spacing_mm else "voxels of the last scan"
+    edges = " x ".join(f"{edge:g}" for edge in np.atleast_1d(grid.spacing_mm)) if grid.spacing_mm else ""
+    voxels = f"{edges} mm voxels" if edges else "voxels of the last scan"
     return f"{voxels}, at most {' x '.join(map(str, grid.max_size))}" if grid.max_size else voxels
 
 

@@ -112,7 +112,7 @@ class Grid:
 class GridSpec:
     """How the grid of a bundle follows from the last scan.
 
-    spacing_mm: isotropic voxel size in mm; None keeps the voxels of the last scan
+    spacing_mm: voxel size in mm: of all axes, or of x, y, z (thick slices); None keeps the voxels of the last scan
     multiple:   every axis has a multiple of this many voxels, as the network's down-sampling needs
     max_size:   most voxels along x, y, z; a larger field of view is cropped around the foreground; None: no limit
     stretch_to: published compatibility: the whole field of view stretched to this many voxels along x, y, z,
@@ -121,14 +121,18 @@ class GridSpec:
     Raises BundleError when a value is not positive or `max_size` is smaller than `multiple`.
     """
 
-    spacing_mm: float | None = None
+    spacing_mm: float | tuple[float, float, float] | None = None
     multiple: int = 8
     max_size: tuple[int, int, int] | None = None
     stretch_to: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
-        if self.multiple < 1 or (self.spacing_mm is not None and not self.spacing_mm > 0):
-            raise BundleError("The grid's spacing and multiple must be positive. Correct the preprocessing settings.")
+        spacing = () if self.spacing_mm is None else np.atleast_1d(self.spacing_mm)
+        if self.multiple < 1 or len(spacing) == 2 or len(spacing) > 3 or not np.all(np.greater(spacing, 0)):
+            raise BundleError(
+                "The grid's spacing must be one or three positive numbers, its multiple positive. "
+                "Correct the preprocessing settings."
+            )
         for sizes, least in ((self.max_size, self.multiple), (self.stretch_to, 1)):
             if sizes is not None and (len(sizes) != 3 or min(sizes) < least):
                 raise BundleError(
@@ -152,7 +156,7 @@ def grid_for(image: sitk.Image, spec: GridSpec, foreground: sitk.Image | None = 
     scan = Grid.of(image)
     if spec.stretch_to is not None:
         return scan.divided(spec.stretch_to)
-    spacing = np.array(scan.spacing if spec.spacing_mm is None else (spec.spacing_mm,) * 3)
+    spacing = np.broadcast_to(scan.spacing if spec.spacing_mm is None else spec.spacing_mm, 3)
     extent = np.array(scan.extent_mm)
     size = _round_up(extent / spacing, spec.multiple)
     if spec.max_size is not None:
