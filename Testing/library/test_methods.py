@@ -52,6 +52,15 @@ def test_untrained_is_the_last_scan(name, aggregate):
     torch.testing.assert_close(forecast(method, batch), batch.last_image, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(("floor", "ratio"), [(1e-9, 1.0), (0.0, 100.0)])
+def test_patients_who_change_little_teach_as_much(floor, ratio):
+    method = create_method("cronos-continuous", {**SMALL, "at_start": 1.0, "error_floor": floor})
+    batch = series(scans=1)
+    change = torch.rand_like(batch.last_image)
+    much, little = (method.loss(replace(batch, target=batch.last_image + scale * change)) for scale in (1.0, 0.1))
+    assert (much / little).item() == pytest.approx(ratio, rel=1e-3)
+
+
 @pytest.mark.parametrize("name", LEARNED)
 def test_turning_the_target_time_changes_the_forecast(name):
     batch, method = series(), stirred(name)

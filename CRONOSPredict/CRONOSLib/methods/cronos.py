@@ -31,7 +31,10 @@ class Coupling(Enum):
 class CronosSettings:
     """Switches of CRONOS; the defaults are what measures best, presets hold the published choices.
 
-    at_start: share of training draws with the flow step exactly 0 (0: uniform, as published)
+    at_start:    share of training draws with the flow step exactly 0 (0: uniform, as published)
+    error_floor: normalised intensity²; in training, a patient's squared error counts relative to that of copying the
+                 last scan plus this, so that patients who change little teach as much as those who change a lot, as
+                 in the skill that is measured. 0: plain squared error, as published
     """
 
     network: VelocitySettings = field(default_factory=VelocitySettings)
@@ -40,6 +43,7 @@ class CronosSettings:
     aggregate: str = "last"
     coupling: Coupling = Coupling.PAIRED
     at_start: float = 0.5
+    error_floor: float = 2e-4
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Cronos(Method):
         """The scans in the slots of the network."""
 
     def loss(self, batch: SeriesBatch) -> Tensor:
-        """Mean squared error of the velocity over true scans: E ‖v(X_τ, τ) − (X₁ − X₀)‖² (CRONOS, eq. 4)."""
+        """Squared error of the velocity, mean over true scans: E ‖v(X_τ, τ) − (X₁ − X₀)‖² (CRONOS, eq. 4)."""
         context = self.arrange(batch).batch
         assert context.target is not None
         couple = paired if self.settings.coupling is Coupling.PAIRED else optimal_transport_resampled
@@ -77,7 +81,7 @@ class Cronos(Method):
         tau = draw_flow_steps(len(source), self.settings.at_start, source.device)
         sample = self.settings.path.sample(source, target, tau)
         velocity = self.velocity(sample.point, tau, context)
-        loss = _mean_over_scans((velocity - sample.velocity) ** 2, context.mask)
+        loss = self._mean((velocity - sample.velocity) ** 2, context, target)
         if self.learned_weights is not None:
             remaining = (1 - tau)[:, None, None, None, None, None]
             members = (sample.point + remaining * velocity).detach()
@@ -100,6 +104,14 @@ class Cronos(Method):
             on_step(1.0)
         members = Members(flow.state, context.mask, self._weights(context), flow.nfe, flow.trajectory, flow.one_step)
         return members if arranged.member is None else _pick(members, arranged.member, batch.mask, self._weights(batch))
+
+    def _mean(self, error: Tensor, context: SeriesBatch, target: Tensor) -> Tensor:
+        """Scalar mean of (B, T, C, D, H, W) squared errors, over everything but padding."""
+        per_patient = (error.flatten(2).mean(dim=2) * context.mask).sum(dim=1) / context.mask.sum(dim=1)
+        if self.settings.error_floor:
+            copying = ((context.last_image - target) ** 2).flatten(1).mean(dim=1)
+            per_patient = per_patient * self.settings.error_floor / (copying + self.settings.error_floor)
+        return per_patient.mean()
 
     def _weights(self, batch: SeriesBatch) -> Tensor:
         if self.learned_weights is not None:
@@ -126,12 +138,6 @@ def published_network(code: TimeCode) -> VelocitySettings:
         time=TimeSettings(code, frequencies=(0.5, 1.0, 2.0, 4.0)),
         unet=UNetSettings(multipliers=(1, 1, 2, 4), attention=True),
     )
-
-
-def _mean_over_scans(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of (B, T, …) over everything but padding; every patient counts the same."""
-    per_scan = values.flatten(2).mean(dim=2)
-    return ((per_scan * mask).sum(dim=1) / mask.sum(dim=1)).mean()
 
 
 def _pick(members: Members, slot: Tensor, mask: Tensor, weights: Tensor) -> Members:

@@ -87,6 +87,7 @@ def paper() -> ContinuousSettings:
         solver=Solver("euler", steps=10),
         aggregate="mean",
         at_start=0.0,
+        error_floor=0.0,
     )
 
 

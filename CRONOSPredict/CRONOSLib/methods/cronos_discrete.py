@@ -66,6 +66,7 @@ def paper() -> DiscreteSettings:
         solver=Solver("euler", steps=10),
         aggregate="mean",
         at_start=0.0,
+        error_floor=0.0,
     )
 
 
