@@ -10,19 +10,19 @@ is forecast from all earlier ones. A run that was cut off goes on where it stopp
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from pathlib import Path
 
 import numpy as np
 from CRONOSLib.bundles.skill import Skill
 from CRONOSLib.cohorts.manifest import read_cohort
+from CRONOSLib.evaluation.held_out_forecast import HeldOutForecast, read_results, write_results
 from CRONOSLib.evaluation.skill import skill_over_patients
 from CRONOSLib.imaging.grid import GridSpec
 from CRONOSLib.imaging.preparation import Preprocessing
 from CRONOSLib.methods.registry import create_method
 from CRONOSLib.training.fit import fit
-from CRONOSLib.training.held_out import DrawResult, evaluate, write_results
+from CRONOSLib.training.held_out import evaluate
 from CRONOSLib.training.patients import prepare_patients
 from CRONOSLib.training.settings import TrainSettings
 
@@ -35,6 +35,7 @@ ROWS: dict[str, Row] = {
     "discrete, ours": ("cronos-discrete", "default", {}),
     "discrete, paper": ("cronos-discrete", "paper", {}),
     "ours, flow step uniform": ("cronos-continuous", "default", {"at_start": 0.0}),
+    "ours, plain squared error": ("cronos-continuous", "default", {"error_floor": 0.0}),
     "ours, one-step regression": ("cronos-continuous", "default", {"at_start": 1.0}),
     "ours, 4 Euler steps": ("cronos-continuous", "default", {"solver": {"steps": 4}}),
     "ours, σ 0.01": ("cronos-continuous", "default", {"path": {"sigma": 0.01}}),
@@ -80,6 +81,7 @@ def _settings(seed: int, arguments: argparse.Namespace, name: str | None = None)
         preset=preset,
         method_settings=method_settings,
         preprocessing=Preprocessing(GridSpec(spacing_mm=arguments.spacing)),
+        time_scale=365.25,
         validate_every=arguments.steps,
         every_draw=False,
         seed=seed,
@@ -118,21 +120,13 @@ def _table(arguments: argparse.Namespace) -> str:
     ]
     for name in (*UNTRAINED, *arguments.only):
         ran = [0] if name in UNTRAINED else arguments.seeds
-        runs = [_read(_folder(name, seed, arguments) / "test.csv") for seed in ran]
+        runs = [read_results(_folder(name, seed, arguments) / "test.csv") for seed in ran]
         each = ", ".join(f"{_skill([run], '').mean:.3f}" for run in runs)
         lines.append(f"| {name} | {_interval(_skill(runs, ''))} | {each} | {_interval(_skill(runs, '_changed'))} |")
     return "\n".join(lines)
 
 
-def _read(path: Path) -> list[DrawResult]:
-    with path.open() as file:
-        return [
-            DrawResult(row["subject"], int(row["contexts"]), *(float(v) for v in list(row.values())[2:]))
-            for row in csv.DictReader(file)
-        ]
-
-
-def _skill(runs: list[list[DrawResult]], suffix: str) -> Skill:
+def _skill(runs: list[list[HeldOutForecast]], suffix: str) -> Skill:
     error, copying = (
         np.mean([[getattr(result, kind + suffix) for result in run] for run in runs], axis=0)
         for kind in ("mse", "lci_mse")

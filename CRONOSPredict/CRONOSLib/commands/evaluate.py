@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from CRONOSLib.commands.console import out as stdout
 from CRONOSLib.commands.console import progress, table
-from CRONOSLib.errors import OutputError
+from CRONOSLib.errors import CohortError
+from CRONOSLib.whole_folder import check_writable, whole_folder
 
 if TYPE_CHECKING:
     from CRONOSLib.bundles.bundle import Bundle
-    from CRONOSLib.training.held_out import DrawResult
+    from CRONOSLib.cohorts.manifest import Cohort
+    from CRONOSLib.training.assessment import Assessment
     from CRONOSLib.training.settings import TrainSettings
 
-_BASELINES = ("mean", "linear", "ridge")
+_MARKER = "skill.csv"
 
 
 def evaluate(
@@ -28,86 +28,139 @@ def evaluate(
     method: Annotated[str | None, typer.Option(help="A method that needs no bundle.")] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    out: Annotated[Path | None, typer.Option(help="CSV file with one row per forecast.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for results.csv, skill.csv, card.md, gallery.png.")] = None,
+    last_visit: Annotated[
+        bool, typer.Option("--last-visit", help="Forecast each patient's last visit only, not every visit.")
+    ] = False,
+    further: Annotated[
+        bool, typer.Option("--further", help="Also SSIM, correlation of change, AUROC, edges and sharpness.")
+    ] = False,
+    update_bundle: Annotated[
+        bool,
+        typer.Option("--update-bundle", help="Calibrate on the validation patients, and write all into the bundle."),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier result in --out.")] = False,
 ) -> None:
-    """Measure a method against copying the last scan, on patients that training never saw."""
+    """Measure a method against copying the last scan and other baselines, on patients that training never saw."""
     from CRONOSLib.bundles.store import default_bundle, load_bundle
     from CRONOSLib.packages import require
 
     if out is not None:
-        _check_file(out)
+        check_writable(out, _MARKER, replace=force)
     require("torch", purpose="Evaluating")
     from CRONOSLib.cohorts.manifest import read_cohort
+    from CRONOSLib.training.assessment import write_assessment
+
+    trained = load_bundle(bundle) if bundle else None if method else default_bundle()
+    patients = read_cohort(cohort)
+    if update_bundle:
+        _check_update(trained, patients, split)
+    assessment = _assess(
+        patients, trained, method, split, device, last_visit=last_visit, further=further, calibrate=update_bundle
+    )
+    _show(assessment)
+    if out is not None:
+        with whole_folder(out, _MARKER, replace=force) as fresh:
+            write_assessment(fresh, assessment)
+            (fresh / "card.md").write_text(assessment.text + "\n", encoding="utf-8")
+    if update_bundle and trained is not None:
+        from CRONOSLib.bundles.store import redescribe_bundle
+
+        measured = replace(trained, skill=assessment.skill, calibration=assessment.calibration)
+        stdout.print(f"Updated {redescribe_bundle(measured, assessment.for_card).path}", markup=False, soft_wrap=True)
+
+
+def _check_update(bundle: Bundle | None, cohort: Cohort, split: str) -> None:
+    """A card states what holds for patients that training never saw; only the bundle's own cohort says who they are."""
+    if bundle is None:
+        raise CohortError("Only a bundle has a card to write. Give one with --bundle.")
+    if split != "test":
+        raise CohortError("A card states the skill on the test patients. Leave --split out.")
+    if bundle.training.get("manifest_sha256") != cohort.manifest_sha256:
+        raise CohortError(
+            f"Bundle '{bundle.name}' was not trained on this cohort, so its test patients may have been trained on. "
+            "Give the cohort that its card names."
+        )
+
+
+def _assess(
+    cohort: Cohort,
+    bundle: Bundle | None,
+    method: str | None,
+    split: str,
+    device: str,
+    *,
+    last_visit: bool,
+    further: bool,
+    calibrate: bool,
+) -> Assessment:
+    from CRONOSLib.evaluation.calibration import calibrate as calibrate_on
     from CRONOSLib.forecasting.choice import MethodChoice
     from CRONOSLib.forecasting.devices import choose_device
+    from CRONOSLib.training.assessment import assess
     from CRONOSLib.training.held_out import evaluate as measure
     from CRONOSLib.training.patients import prepare_patients
 
     where = choose_device(device)
-    trained = load_bundle(bundle) if bundle else None if method else default_bundle()
-    choices = [MethodChoice.of(method, trained, scans=2)]
-    choices += [MethodChoice(name, None) for name in _BASELINES if name != choices[0].name]
-    settings = _settings(trained)
-    results: dict[str, list[DrawResult]] = {}
+    choice = MethodChoice.of(method, bundle, scans=2)
+    settings = _settings(bundle, cohort, every_draw=not last_visit)
+    model = choice.load(where)
+    calibration = bundle.calibration if bundle else None
     with progress() as tell:
-        patients = prepare_patients(
-            read_cohort(cohort),
-            split,
-            settings.cohort_preprocessing(),
-            on_step=lambda done: tell("Preparing the patients", 0.3 * done),
+
+        def prepared(name: str):
+            return prepare_patients(
+                cohort, name, settings.cohort_preprocessing(), lambda done: tell(f"Preparing {name} patients", done)
+            )
+
+        if calibrate:
+            calibration = calibrate_on(
+                measure(
+                    model,
+                    prepared("validation"),
+                    settings,
+                    every_draw=settings.every_draw,
+                    device=where,
+                    on_patient=lambda done: tell("Calibrating", done),
+                )
+            )
+        return assess(
+            choice.name,
+            model,
+            prepared(split),
+            settings,
+            split=split,
+            unit=cohort.unit,
+            calibration=calibration,
+            device=where,
+            further=further,
+            on_progress=tell,
         )
-        for number, choice in enumerate(choices):
-            tell(f"Measuring {choice.name}", 0.3 + 0.7 * number / len(choices))
-            exact = settings if choice.bundle else replace(settings, precision="32-true")
-            results[choice.name] = measure(choice.load(where), patients, exact, device=where)
-    _show(results, split)
-    if out is not None:
-        _write(out, results[choices[0].name])
 
 
-def _settings(bundle: Bundle | None) -> TrainSettings:
-    """The bundle's way of preparing patients, or the default one."""
+def _settings(bundle: Bundle | None, cohort: Cohort, *, every_draw: bool) -> TrainSettings:
+    """The bundle's way of preparing patients, or the default one in full precision."""
     from CRONOSLib.training.settings import TrainSettings
+    from CRONOSLib.training.time_scale import time_scale_of
 
     if bundle is None:
-        return TrainSettings()
+        return TrainSettings(time_scale=time_scale_of(cohort), every_draw=every_draw, precision="32-true")
     return TrainSettings(
-        preprocessing=bundle.preprocessing, time_scale=bundle.time_scale, max_context=bundle.max_contexts
+        preprocessing=bundle.preprocessing,
+        time_scale=bundle.time_scale,
+        max_context=bundle.max_contexts,
+        every_draw=every_draw,
     )
 
 
-def _show(results: dict[str, list[DrawResult]], split: str) -> None:
-    from CRONOSLib.training.held_out import skill_of
+def _show(assessment: Assessment) -> None:
+    from CRONOSLib.evaluation.card_sections import against_baselines, by_group, ranges
 
-    made = table("Skill against LCI", "mean", "95 % CI", "where it changed most", "patients", "forecasts")
-    for name, rows in results.items():
-        whole, changed = skill_of(rows, split), skill_of(rows, split, changed=True)
-        style = "bold green" if whole.low > 0 else "bold red" if whole.high < 0 else ""
-        made.add_row(
-            name,
-            Text(f"{whole.mean:.3f}", style=style),
-            f"{whole.low:.3f} to {whole.high:.3f}",
-            f"{changed.mean:.3f}",
-            str(whole.patients),
-            str(len(rows)),
-        )
-    stdout.print(made)
-
-
-def _check_file(path: Path) -> None:
-    if path.is_dir() or not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-        raise OutputError(f"'{path}' cannot be written. Give a file in a folder that exists.")
-
-
-def _write(path: Path, rows: list[DrawResult]) -> None:
-    """Beside, then renamed."""
-    from CRONOSLib.training.held_out import write_results
-
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        write_results(beside, rows)
-        beside.replace(path)
-    except OSError as error:
-        raise OutputError(f"'{path}' cannot be written ({error.strerror}). Give another file.") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    rows, calibration = assessment.table, assessment.calibration
+    tables = [against_baselines(rows), by_group("horizon", rows), by_group("contexts", rows)]
+    for heading, *cells in [*tables, ranges(calibration)] if calibration else tables:
+        made = table(*heading)
+        for line in cells:
+            made.add_row(*line)
+        stdout.print(made)
+        stdout.print()

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from CRONOSLib.bundles.skill import Skill
-from CRONOSLib.evaluation.skill import skill_over_patients
+from CRONOSLib.evaluation.calibration import error_in_spreads
+from CRONOSLib.evaluation.change import change_correlation, changed_auroc, edge_nrmse
+from CRONOSLib.evaluation.held_out_forecast import HeldOutForecast
+from CRONOSLib.evaluation.metrics import measure
+from CRONOSLib.evaluation.sharpness import sharpness
 from CRONOSLib.flow.series_batch import SeriesBatch
-from CRONOSLib.methods.interface import Method
+from CRONOSLib.forecasting.devices import seeded
+from CRONOSLib.forecasting.run import disagree
+from CRONOSLib.imaging.intensity import foreground_threshold
+from CRONOSLib.methods.interface import Members, Method
 from CRONOSLib.training.draws import Draw, assemble, frozen_draws
 from CRONOSLib.training.patients import PreparedPatient
 from CRONOSLib.training.settings import TrainSettings
 
 _CHANGED_SHARE = 0.02
-
-
-@dataclass(frozen=True)
-class DrawResult:
-    """Errors of one forecast, in normalised intensity².
-
-    horizon:     from the last context to the target, in the time unit of the bundle
-    mse, lci_mse: over the whole grid
-    mse_changed, lci_mse_changed: over the 2 % of voxels that truly changed most
-    """
-
-    subject: str
-    contexts: int
-    horizon: float
-    mse: float
-    lci_mse: float
-    mse_changed: float
-    lci_mse_changed: float
 
 
 def last_visit_draw(visits: int, max_context: int) -> Draw:
@@ -51,54 +37,92 @@ def evaluate(
     *,
     every_draw: bool = True,
     device: torch.device | str = "cpu",
-) -> list[DrawResult]:
-    """Forecast every frozen draw of every patient, or only each patient's last visit."""
-    was_training = method.training
-    method.eval()
+    further: bool = False,
+    on_patient: Callable[[float], None] | None = None,
+) -> list[HeldOutForecast]:
+    """Forecast every frozen draw of every patient, or only each patient's last visit.
+
+    further:    also measure what takes longer than the forecast itself: SSIM, change, edges, sharpness
+    on_patient: told the fraction done after each patient
+    """
     results = []
-    for patient in patients:
+    for number, patient in enumerate(patients, start=1):
         count = len(patient.times)
         last = [last_visit_draw(count, settings.max_context)]
         for draw in frozen_draws(count, settings.max_context) if every_draw else last:
             batch = assemble(patient, draw, settings.preprocessing.intensity, settings.time_scale).to(device)
-            results.append(_measure(method, batch, patient.subject, settings))
-    method.train(was_training)
+            members = forecast_of(method, batch, settings)
+            results.append(_measure(members, batch, patient, draw, settings, further))
+        if on_patient:
+            on_patient(number / len(patients))
     return results
 
 
-def _measure(method: Method, batch: SeriesBatch, subject: str, settings: TrainSettings) -> DrawResult:
+def forecast_of(method: Method, batch: SeriesBatch, settings: TrainSettings) -> Members:
+    """Members of a batch, by the precision and seed of the settings; the method is left in the mode it was in."""
+    was_training = method.training
+    method.eval()
     bf16 = settings.precision.startswith("bf16")
-    with torch.inference_mode(), torch.autocast(batch.images.device.type, torch.bfloat16, enabled=bf16):
-        forecast = method.forecast(batch).forecast.float()
+    autocast = torch.autocast(batch.images.device.type, torch.bfloat16, enabled=bf16)
+    with torch.inference_mode(), autocast, seeded(settings.seed):
+        members = method.forecast(batch)
+    method.train(was_training)
+    return members
+
+
+def truth_at_own_scale(patient: PreparedPatient, draw: Draw, batch: SeriesBatch, settings: TrainSettings) -> np.ndarray:
+    """(D, H, W) the target without the scanner's gain, where scans have no unit; else as it is.
+
+    Where each scan is scaled by itself, so is the truth that a range around the forecast is held against, as in
+    `CRONOSLib.evaluation.comparison`: nothing forecasts a gain.
+    """
+    if settings.preprocessing.intensity.scope == "each":
+        return np.asarray(patient.visits[draw.target, 0], dtype=np.float32)
     assert batch.target is not None
+    return batch.target[0, 0].cpu().numpy()
+
+
+def _measure(
+    members: Members, batch: SeriesBatch, patient: PreparedPatient, draw: Draw, settings: TrainSettings, further: bool
+) -> HeldOutForecast:
+    assert batch.target is not None
+    forecast = members.forecast.float()
     change = (batch.last_image - batch.target) ** 2
     error = (forecast - batch.target) ** 2
     changed = change >= torch.quantile(change.flatten()[::7], 1 - _CHANGED_SHARE)
-    return DrawResult(
-        subject=subject,
+    arrays = [image[0, 0].cpu().numpy() for image in (forecast, batch.target, batch.last_image)]
+    return HeldOutForecast(
+        subject=patient.subject,
         contexts=int(batch.mask.sum()),
+        target_visit=draw.target + 1,
         horizon=float(batch.horizon) * settings.time_scale,
         mse=error.mean().item(),
         lci_mse=change.mean().item(),
         mse_changed=error[changed].mean().item(),
         lci_mse_changed=change[changed].mean().item(),
+        error_in_spreads=_error_in_spreads(members, arrays, truth_at_own_scale(patient, draw, batch, settings)),
+        **(_further(*arrays) if further else {}),
     )
 
 
-def skill_of(results: Sequence[DrawResult], split: str, *, changed: bool = False) -> Skill:
-    """Mean skill over patients with its bootstrap interval; a patient's draws are averaged first."""
-    suffix = "_changed" if changed else ""
-    subjects = sorted({result.subject for result in results})
-
-    def per_patient(name: str) -> list[float]:
-        return [np.mean([getattr(r, name + suffix) for r in results if r.subject == s]).item() for s in subjects]
-
-    return skill_over_patients(per_patient("mse"), per_patient("lci_mse"), split=split)
+def _error_in_spreads(members: Members, arrays: Sequence[np.ndarray], truth: np.ndarray) -> np.ndarray | None:
+    """Over the foreground of the last scan: that is known when a forecast is made. None when the members agree."""
+    forecast, _, last = arrays
+    if not disagree(members.images[0, :, 0].float().cpu().numpy()):
+        return None
+    spread = members.spread[0, 0].float().cpu().numpy()
+    return error_in_spreads(forecast - truth, spread, last > foreground_threshold(last))
 
 
-def write_results(path: Path, results: Sequence[DrawResult]) -> None:
-    """One row per forecast."""
-    with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, fieldnames=list(asdict(results[0])))
-        table.writeheader()
-        table.writerows(asdict(result) for result in results)
+def _further(forecast: np.ndarray, truth: np.ndarray, last: np.ndarray) -> dict[str, Any]:
+    metrics = measure(forecast, truth)
+    return {
+        "nrmse": metrics.nrmse,
+        "nrmse_euclidean": metrics.nrmse_euclidean,
+        "psnr": metrics.psnr,
+        "ssim": metrics.ssim.value,
+        "change_correlation": change_correlation(forecast, truth, last),
+        "changed_auroc": changed_auroc(forecast, truth, last),
+        "edge_nrmse": edge_nrmse(forecast, truth),
+        "sharpness": sharpness(forecast, truth).detail,
+    }
