@@ -291,6 +291,53 @@ class CRONOSPredictLogic(ScriptedLoadableModuleLogic):
             on_progress=onProgress,
         )
 
+    def forecastCohort(
+        self,
+        manifest,
+        out,
+        *,
+        bundle=None,
+        method=None,
+        days=None,
+        unit=None,
+        holdOut=False,
+        force=False,
+        onPatient=None,
+        **options,
+    ):
+        """Forecast every patient of a table into a folder; the scene stays as it is, and no window is needed.
+
+        :param manifest: CSV or TSV file with one row per scan: subject, date and path; `target` says what to forecast.
+        :param out: folder of results.csv and of one folder per patient; patients that are there already are skipped.
+        :param bundle: name or folder of a trained model; None: the best that comes with CRONOS, if `method` needs one.
+        :param method: name of the method; None: that of the bundle.
+        :param days: target of patients without one: this many days after their last scan.
+        :param unit: of plain numbers in the table: ms, s, day, week or year.
+        :param holdOut: use only the scans before the target, by default the last scan, and compare with that at it.
+        :param force: forecast all anew.
+        :param onPatient: called with each patient's row and the fraction done; it may raise to stop.
+        :param options: fields of `CRONOSLib.forecast.ForecastOptions`, such as `device="cpu"`.
+        :return: one `CRONOSLib.outputs.cohort_table.PatientRow` per patient; `outcome` is "done" or "failed".
+        :raises CRONOSLib.errors.CronosError: when nothing can be done, with one sentence that says why.
+
+        >>> CRONOSPredictLogic().forecastCohort("cohort.tsv", "results", days=90)
+        """
+        from CRONOSLib.dates import parse_unit
+        from CRONOSLib.forecast import ForecastOptions
+        from CRONOSLib.outputs.cohort import CohortRequest, forecast_cohort
+        from CRONOSLib.scene.mrb import write_forecast_scene
+
+        request = CohortRequest(
+            Path(manifest),
+            bundle=bundle,
+            method=method,
+            options=ForecastOptions(**options),
+            unit=parse_unit(unit) if unit else None,
+            days=days,
+            hold_out=holdOut,
+        )
+        return forecast_cohort(request, Path(out), force=force, scene_writer=write_forecast_scene, on_patient=onPatient)
+
 
 class CRONOSPredictTest(ScriptedLoadableModuleTest):
     """Self test: forecasts the sample patient that comes with CRONOS, without network."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import runpy
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", ex
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from CRONOSLib.errors import CronosError, DateError, SeriesError  # noqa: E402
 from CRONOSLib.forecast import ForecastOptions, forecast  # noqa: E402
+from CRONOSLib.imaging.registration import Alignment  # noqa: E402
 from CRONOSLib.scene.dates import date_of, keep_date  # noqa: E402
 from CRONOSLib.scene.hierarchy import SubjectHierarchy  # noqa: E402
 from CRONOSLib.scene.listing import bundle_table  # noqa: E402
@@ -253,3 +256,34 @@ def _ijk_to_ras(node) -> np.ndarray:
 @pytest.mark.parametrize("name", ["CRONOSPredict", "CRONOSTrain"])
 def test_a_module_passes_its_own_self_test(scene, name: str) -> None:
     getattr(load_module(name), f"{name}Test")().runTest()
+
+
+def test_a_script_without_window_forecasts_a_cohort(scene, head, tmp_path, monkeypatch, capsys) -> None:
+    """The example that comes with the extension, as `Slicer --no-main-window --python-script` runs it."""
+    lines = ["subject,date,path"]
+    for day, radius in (("2020-01-01", 5), ("2020-03-01", 7)):
+        sitk.WriteImage(head(radius), str(tmp_path / f"{day}.nrrd"))
+        lines.append(f"sub-1,{day},{day}.nrrd")
+    (tmp_path / "cohort.csv").write_text("\n".join([*lines, "sub-2,2020-01-01,nowhere.nrrd"]))
+    module = load_module("CRONOSPredict")
+    made = module.CRONOSPredictLogic.forecastCohort
+    quick = {"method": "linear", "alignment": Alignment.OFF, "device": "cpu"}
+    monkeypatch.setattr(module.CRONOSPredictLogic, "forecastCohort", lambda *of, **how: made(*of, **how, **quick))
+    codes: list[int] = []
+    monkeypatch.setattr(slicer.util, "exit", codes.append)
+    example = Path(module.__file__).parent / "Resources" / "Examples" / "forecast_cohort.py"
+    monkeypatch.setattr(sys, "argv", [str(example), str(tmp_path / "cohort.csv"), str(tmp_path / "out"), "90"])
+    before = scene.GetNumberOfNodes()
+    runpy.run_path(str(example))
+    assert codes == [3]
+    assert scene.GetNumberOfNodes() == before
+    with (tmp_path / "out" / "results.csv").open() as file:
+        rows = {row["subject"]: row for row in csv.DictReader(file)}
+    assert (rows["sub-1"]["outcome"], rows["sub-1"]["target"]) == ("done", "2020-05-30")
+    assert "nowhere.nrrd" in rows["sub-2"]["sentence"]
+    assert {"forecast.nrrd", "scene.mrb"} <= {path.name for path in (tmp_path / "out" / "sub-1").iterdir()}
+    assert " 50%  sub-1: done" in capsys.readouterr().out
+    (tmp_path / "cohort.csv").write_text("subject,date\n")
+    runpy.run_path(str(example))
+    assert codes == [3, 2]
+    assert "no column 'path'" in capsys.readouterr().err
