@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from CRONOSLib.errors import BundleError
+
+UNCALIBRATED = "SD of the members"
+"""What a spread is where no calibration widens it."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,18 @@ class Calibration:
     def shown(self) -> CalibratedLevel:
         """The range that users see: 90 %, or the widest below it where there were too few patients."""
         return [level for level in self.levels if level.level <= 0.9][-1]
+
+    @property
+    def meaning(self) -> str:
+        """What the shown range is, in words that were measured."""
+        shown = self.shown
+        if shown.coverage is None:
+            return f"± range made to hold the truth in {shown.level:.0%} of the voxels"
+        return f"± range that held the truth in {shown.coverage:.0%} of the voxels of {self.tested} test patients"
+
+    def half_width(self, spread: np.ndarray) -> np.ndarray:
+        """Half the shown range of each voxel; spread: any shape, standard deviation in normalised intensity."""
+        return self.shown.factor * np.maximum(spread, self.floor)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for bundle.json."""
