@@ -200,12 +200,14 @@ def test_patients_that_cannot_be_used_are_left_out_with_a_reason(tmp_path: Path)
     trees.write(trees.head(2), folder / "other" / "2020-01-01_FLAIR.nii.gz")
     trees.write(trees.head(3), folder / "undated" / "first_T1w.nii.gz")
     trees.write(trees.head(4), folder / "patient-01" / "again" / "2020-01-01_T1w.nii.gz")
+    trees.write(trees.head(5), folder / "patient-01" / "2020-05-01_FLAIR.nii.gz")
     (folder / "empty").mkdir()
     found = find_cohort(folder)
     assert [patient.subject for patient in found.patients] == ["patient-01", "patient-02", "patient-03"]
     said = reasons(found)
     assert "once None: the patient has one scan only" in said
     assert "other None: the patient has no scan of channel 'T1w'" in said
+    assert "patient-01/2020-05-01_FLAIR.nii.gz: no scan of channel 'T1w' was made with it" in said
     assert "first_T1w.nii.gz: no date" in said
     assert "2020-01-01_T1w.nii.gz' of the same time is used" in said
     assert "is empty" in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from CRONOSLib.cohorts.manifest import Cohort, Visit, read_cohort
+from CRONOSLib.cohorts.parallel import each
 from CRONOSLib.cohorts.readers.registry import find_cohort
 from CRONOSLib.errors import CohortError, OutputError
 from CRONOSLib.imaging.grid import GridSpec
@@ -136,6 +138,7 @@ def test_what_cannot_be_read_is_left_out_and_reported_and_the_rest_goes_on(tmp_p
     trees.write(colours, folder / "patient-04" / "2020-01-01_T1w.nii.gz")
     trees.write(trees.head(40, 3.0) * 0, folder / "patient-05" / "2020-01-01_T1w.nii.gz")
     trees.cut(folder / "patient-06" / "2020-07-15_seg.nii.gz")
+    (folder / "patient-06" / "2020-09-01_T1w.nii.gz").symlink_to(tmp_path / "never fetched.nii.gz")
     made = collect(folder, tmp_path / "out")
     visits = {patient.subject: len(patient.visits) for patient in made.cohort.patients}
     assert visits == {"patient-01": 3, "patient-02": 2, "patient-04": 2, "patient-05": 2, "patient-06": 3}
@@ -147,7 +150,8 @@ def test_what_cannot_be_read_is_left_out_and_reported_and_the_rest_goes_on(tmp_p
     assert "3 values per voxel" in said
     assert "Every voxel" in said
     assert "patient-06 2020-07-15_seg.nii.gz the scan is used without its mask" in said
-    assert len(rows) == 7
+    assert "patient-06 2020-09-01_T1w.nii.gz" in said
+    assert len(rows) == 8
 
 
 def test_too_few_readable_patients_write_no_manifest(tmp_path: Path) -> None:
@@ -203,11 +207,16 @@ def test_jobs_change_nothing(tmp_path: Path) -> None:
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
+def test_a_process_that_the_system_ends_is_one_sentence() -> None:
+    with pytest.raises(CohortError, match="most likely because memory ran out"):
+        list(each(os._exit, [9, 9, 9], jobs=2))
+
+
 def test_a_killed_preparation_goes_on_to_the_same_cohort(tmp_path: Path) -> None:
-    folder = trees.named(tmp_path / "data", patients=30)
+    folder = trees.named(tmp_path / "data", patients=16)
     trees.cut(folder / "patient-01" / "2020-01-01_T1w.nii.gz")
     out = tmp_path / "killed" / "out"
-    words = [sys.executable, "-m", "CRONOSLib.cli", "prepare", str(folder), "--out", str(out), "--align", "off"]
+    words = [sys.executable, "-m", "CRONOSLib.cli", "prepare", str(folder), "--out", str(out), *WORDS]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(out.glob("prepared/*/patient-*/visits.json")) and time.monotonic() < deadline:
@@ -217,7 +226,7 @@ def test_a_killed_preparation_goes_on_to_the_same_cohort(tmp_path: Path) -> None
     assert not (out / "manifest.tsv").exists()
     kept = {path: path.stat().st_mtime_ns for path in out.glob("prepared/*/patient-*/visits.npy")}
     assert kept
-    same = Preprocessing(GridSpec(spacing_mm=3.0), alignment=Alignment.OFF)
+    same = replace(QUICK, grid=GridSpec(spacing_mm=8.0))
     resumed = collect(folder, out, preprocessing=same)
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
     whole = collect(folder, tmp_path / "whole" / "out", preprocessing=same)

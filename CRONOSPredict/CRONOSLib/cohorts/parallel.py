@@ -7,9 +7,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 import SimpleITK as sitk
+
+from CRONOSLib.errors import CohortError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,6 +23,8 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], jobs: int = 1) -
 
     work: a function of a module, or a `partial` of one, when there are several processes
     jobs: processes with one thread each; 1 works in this process
+
+    Raises CohortError when the system ended a process, and what `work` raises.
     """
     if jobs <= 1 or len(items) <= 1:
         yield from map(work, items)
@@ -28,6 +33,11 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], jobs: int = 1) -
     with ProcessPoolExecutor(min(jobs, len(items)), mp_context=context, initializer=_enter_process) as pool:
         try:
             yield from pool.map(work, items)
+        except BrokenProcessPool:
+            raise CohortError(
+                "A process was ended by the system, most likely because memory ran out. Use fewer jobs; what is done "
+                "is kept."
+            ) from None
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -76,6 +76,8 @@ def is_dicom(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
+    except FileNotFoundError:  # a link to nothing, as in data sets that are fetched bit by bit
+        return False
     except PermissionError:
         raise ImageError(f"'{path}' may not be read. Give yourself permission to read it.") from None
 

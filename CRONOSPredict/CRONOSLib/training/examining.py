@@ -72,27 +72,30 @@ def _identity(visit: Visit) -> list[str | int | float | None]:
 
 def _changed(path: Path) -> int:
     """When a file, or one in a folder, was last written, ns; after a change, what was read is out of date."""
-    return max(part.stat().st_mtime_ns for part in (path, *(path.iterdir() if path.is_dir() else ())))
+    parts = (path, *path.iterdir()) if path.is_dir() else (path,)
+    return max((part.stat().st_mtime_ns for part in parts if part.exists()), default=0)
 
 
 def _usable(found: FoundPatient) -> tuple[dict[int, Visit], list[sitk.Image], tuple[Skipped, ...]]:
     """The visits, by their number, whose scans can be read, those scans, and why others cannot."""
     usable: dict[int, Visit] = {}
     images, skipped = [], []
-    digests = {path: digest(path) for path in {visit.path for visit in found.visits}}
+    digests: dict[Path, str] = {}
     first_of: dict[tuple[str, int | None], Visit] = {}
     for number, (visit, image) in enumerate(zip(found.visits, read_images(found.visits))):
-        first = first_of.setdefault((digests[visit.path], visit.frame), visit)
         if isinstance(image, CronosError):
             skipped.append(Skipped(found.subject, visit.path, str(image)))
-        elif first is not visit:
+            continue
+        sha256 = digests.get(visit.path) or digests.setdefault(visit.path, digest(visit.path))
+        first = first_of.setdefault((sha256, visit.frame), visit)
+        if first is not visit:
             skipped.append(Skipped(found.subject, visit.path, f"it is a copy of '{first.path}'"))
-        else:
-            mask, why = _usable_mask(visit)
-            if why:
-                skipped.append(Skipped(found.subject, visit.mask, f"the scan is used without its mask: {why}"))
-            usable[number] = replace(visit, mask=mask, sha256=digests[visit.path])
-            images.append(image)
+            continue
+        mask, why = _usable_mask(visit)
+        if why:
+            skipped.append(Skipped(found.subject, visit.mask, f"the scan is used without its mask: {why}"))
+        usable[number] = replace(visit, mask=mask, sha256=sha256)
+        images.append(image)
     return usable, images, tuple(dict.fromkeys(skipped))
 
 

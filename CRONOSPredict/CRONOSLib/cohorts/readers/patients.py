@@ -64,8 +64,7 @@ def patients_of(folder: Path, layout: Layout, channel: str | None = None) -> Fou
         patient, left_out = _patient(subject, scans)
         skipped += left_out
         patients += [patient] if patient else []
-    without = {scan.subject for scan in findings.scans} - set(by_subject) - {one.subject for one in skipped}
-    skipped += [Skipped(subject, None, f"the patient has no scan of channel '{chosen}'") for subject in sorted(without)]
+    skipped += _without(chosen, findings.scans)
     dated = any(isinstance(scan.when, datetime) for scan in timed)
     found = FoundCohort(
         folder=folder,
@@ -104,6 +103,25 @@ def _chosen(findings: Findings, channels: dict[str, int], wanted: str | None) ->
     if not matching:
         raise CohortError(f"No scan has the channel '{wanted}'. There are: {listed(channels, most=12)}.")
     return matching[0]
+
+
+def _without(channel: str, scans: Sequence[FoundScan]) -> list[Skipped]:
+    """Patients, and examinations of the others, that have scans of other channels only."""
+    own = {scan.subject for scan in scans if scan.channel == channel}
+    taken = {(scan.subject, scan.when) for scan in scans if scan.channel == channel}
+    patients = sorted({scan.subject for scan in scans} - own)
+    others = {
+        (scan.subject, scan.when): scan.path
+        for scan in scans
+        if scan.subject in own and (scan.subject, scan.when) not in taken
+    }
+    return [
+        *(Skipped(subject, None, f"the patient has no scan of channel '{channel}'") for subject in patients),
+        *(
+            Skipped(subject, path, f"no scan of channel '{channel}' was made with it")
+            for (subject, _), path in others.items()
+        ),
+    ]
 
 
 def _of_one_kind_of_time(scans: Sequence[FoundScan]) -> tuple[list[FoundScan], list[Skipped]]:
