@@ -105,9 +105,9 @@ def forecast(
         rescale_time=rescale_time,
     )
     if manifest is not None:
-        single = {"series": series, "scan": scan, "target": target, "compare": compare, "mask": mask}
-        others = {"frame_times": frame_times, "modality": modality, "patient": patient, "sample": sample}
-        refuse_together("with --manifest", single | others)
+        single: dict[str, object] = {"series": series, "scan": scan, "target": target, "compare": compare, "mask": mask}
+        single |= {"frame_times": frame_times, "modality": modality, "patient": patient, "sample": sample}
+        refuse_together("with --manifest", single)
         whole = CohortRequest(manifest, bundle, method, options, time_unit, days, hold_out)
         forecast_manifest(whole, out, jobs=jobs, force=force, scene_writer=_scene_writer())
         return
