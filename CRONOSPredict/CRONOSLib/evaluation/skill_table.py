@@ -80,6 +80,7 @@ def write_skill_table(path: Path, rows: Sequence[SkillRow]) -> None:
 
 
 def _flat(row: SkillRow) -> dict[str, str | float | None]:
+    ahead = row.ahead
     return {
         "grouping": row.grouping,
         "group": row.group,
@@ -88,9 +89,9 @@ def _flat(row: SkillRow) -> dict[str, str | float | None]:
         "low": row.skill.low,
         "high": row.skill.high,
         "skill_changed": row.changed,
-        "ahead": row.ahead and row.ahead.mean,
-        "ahead_low": row.ahead and row.ahead.low,
-        "ahead_high": row.ahead and row.ahead.high,
+        "ahead": ahead.mean if ahead else None,
+        "ahead_low": ahead.low if ahead else None,
+        "ahead_high": ahead.high if ahead else None,
         "patients": row.skill.patients,
         "forecasts": row.forecasts,
     }
