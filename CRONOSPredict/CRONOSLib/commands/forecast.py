@@ -50,6 +50,8 @@ def forecast(
     out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
     bundle: Annotated[str | None, typer.Option(help="Trained model: a name of `cronos bundles`, or a folder.")] = None,
     method: Annotated[str | None, typer.Option(help="A name of `cronos methods`.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Settings of a method without bundle: `cronos methods`.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Segmentation of the last scan, to carry to the target.")] = None,
     compare: Annotated[Path | None, typer.Option(help="The true scan at the target, to measure against.")] = None,
     hold_out: Annotated[
         bool, typer.Option("--hold-out", help="Use only scans before the target, and compare with the one at it.")
@@ -103,10 +105,17 @@ def forecast(
         precision=precision,
         seed=seed,
         rescale_time=rescale_time,
+        preset=preset,
     )
     if manifest is not None:
         single: dict[str, object] = {"series": series, "scan": scan, "target": target, "compare": compare, "mask": mask}
-        single |= {"frame_times": frame_times, "modality": modality, "patient": patient, "sample": sample}
+        single |= {
+            "labels": labels,
+            "frame_times": frame_times,
+            "modality": modality,
+            "patient": patient,
+            "sample": sample,
+        }
         refuse_together("with --manifest", single)
         whole = CohortRequest(manifest, bundle, method, options, time_unit, days, hold_out)
         forecast_manifest(whole, out, jobs=jobs, force=force, scene_writer=_scene_writer())
@@ -135,7 +144,8 @@ def forecast(
         )
         tell("Comparing and writing", 1.0)
         comparison = compare_with(result, truth) if truth else None
-        write_results(result, out, comparison=comparison, scene_writer=_scene_writer(), force=force)
+        carried = result.carry(load(open_image(labels))) if labels else None
+        write_results(result, out, comparison=comparison, labels=carried, scene_writer=_scene_writer(), force=force)
     for warning in result.warnings:
         say_warning(warning)
     stdout.print(summary(result, out, comparison))
