@@ -244,7 +244,7 @@ def test_a_finished_cohort_stays_as_it_is_and_can_be_prepared_otherwise(tmp_path
     again = collect(folder, tmp_path / "out", preprocessing=finer)
     assert again.cohort == first.cohort
     assert len(list((tmp_path / "out" / "prepared").iterdir())) == 2
-    settings = TrainSettings.from_json(json.loads((tmp_path / "out" / "settings.json").read_text()))
+    settings = TrainSettings.from_json(json.loads((tmp_path / "out" / "train.json").read_text())["settings"])
     assert settings.cohort_preprocessing() == finer
     with pytest.raises(CohortError, match="another folder or in another way"):
         collect(folder, tmp_path / "out", seed=1)
@@ -298,7 +298,7 @@ def test_the_command_says_what_was_found_and_how_to_go_on(tmp_path: Path) -> Non
     result = done("prepare", folder, "--out", out, "--channel", "t2", "--split", "50/25/25", *WORDS)
     assert "LUMIERE, glioblastomas over months" in result.stdout
     assert "damaged or cut off" in result.stdout
-    assert f"cronos train --cohort {out} --settings {out / 'settings.json'}" in result.stdout
+    assert f"cronos train --cohort {out} --config {out / 'train.json'}" in result.stdout
     cohort = read_cohort(out)
     assert {visit.channel for patient in cohort.patients for visit in patient.visits} == {"T2"}
     assert [len(cohort.split(split)) for split in ("train", "validation", "test")] == [2, 1, 1]

@@ -57,8 +57,8 @@ def prepare(
     patient and prepares it (aligned, resampled, normalised).
 
     OUT holds then manifest.tsv (which scan of which patient, when, in which
-    split) sealed by cohort.json, skipped.csv, settings.json for training, and
-    the prepared patients. Your own files stay where they are.
+    split) sealed by cohort.json, skipped.csv, train.json for `cronos train`,
+    and the prepared patients. Your own files stay where they are.
     """
     from CRONOSLib.cohorts.readers.registry import find_cohort
     from CRONOSLib.training.collecting import collect_cohort
@@ -140,7 +140,7 @@ def _show_skipped(skipped: tuple[Skipped, ...]) -> None:
 
 
 def _show_made(made: CollectedCohort, out: Path) -> None:
-    from CRONOSLib.training.collecting import SETTINGS_NAME
+    from CRONOSLib.training.collecting import CONFIG_NAME
 
     rows = table("Split", "patients", "scans")
     for split in ("train", "validation", "test"):
@@ -148,7 +148,7 @@ def _show_made(made: CollectedCohort, out: Path) -> None:
         rows.add_row(split, str(len(patients)), str(sum(len(patient.visits) for patient in patients)))
     stdout.print(rows)
     stdout.print(
-        f"Train on it: cronos train --cohort {out} --settings {out / SETTINGS_NAME} --out runs/{out.name}",
+        f"Train on it: cronos train --cohort {out} --config {out / CONFIG_NAME} --out runs/{out.name}",
         markup=False,
         soft_wrap=True,
     )

@@ -24,8 +24,8 @@ from CRONOSLib.training.patients import prepare_patients
 from CRONOSLib.training.prepared_files import cache_of
 
 SKIPPED_NAME = "skipped.csv"
-SETTINGS_NAME = "settings.json"
-"""What `cronos train --settings` takes, so that a run uses the patients as they were prepared."""
+CONFIG_NAME = "train.json"
+"""What `cronos train --config` takes, so that a run uses the patients as they were prepared."""
 
 OnProgress = Callable[[str, float], None]
 """Told what is being done and the fraction done, in [0, 1]; it may raise to stop."""
@@ -70,7 +70,7 @@ def collect_cohort(
     recipe = _recipe(found, shares)
     if (out / COHORT_NAME).exists():
         made = _again(out, recipe, seed, preprocessing, jobs, tell)
-        _write(out / SETTINGS_NAME, _train_settings(preprocessing))
+        _write(out / CONFIG_NAME, _train_config(preprocessing))
         return made
     cache = cache_of(out, preprocessing)
     _open_folder(out, cache)
@@ -82,7 +82,7 @@ def collect_cohort(
     patients = [Patient(patient.subject, splits[patient.subject], patient.visits) for patient in usable]
     generator = f"cronos prepare, layout {found.layout.name}"
     _write(out / SKIPPED_NAME, _skipped_table(skipped))
-    _write(out / SETTINGS_NAME, _train_settings(preprocessing))
+    _write(out / CONFIG_NAME, _train_config(preprocessing))
     cohort = write_cohort(
         out, patients, name=out.name, unit=found.unit, generator=generator, parameters=recipe, seed=seed
     )
@@ -139,8 +139,9 @@ def _examine(
     return examined
 
 
-def _train_settings(preprocessing: Preprocessing) -> str:
-    return json.dumps({"preprocessing": preprocessing.to_json(), "align_cohort": True}, indent=2) + "\n"
+def _train_config(preprocessing: Preprocessing) -> str:
+    settings = {"preprocessing": preprocessing.to_json(), "align_cohort": True}
+    return json.dumps({"settings": settings}, indent=2) + "\n"
 
 
 def _skipped_table(skipped: Sequence[Skipped]) -> str:
