@@ -52,7 +52,7 @@ class HeartSettings:
     slices: SliceSettings = field(default_factory=SliceSettings)
     acquisition: AcquisitionSettings = field(
         default_factory=lambda: AcquisitionSettings(
-            noise=(0.015, 0.04), bias=(0.1, 0.3), bias_change=0.0, gain=(1.0, 1.0), full_scale=400.0
+            noise=(0.006, 0.018), bias=(0.1, 0.3), bias_change=0.0, gain=(1.0, 1.0), full_scale=400.0
         )
     )
 

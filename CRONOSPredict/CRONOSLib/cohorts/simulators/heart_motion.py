@@ -133,7 +133,7 @@ class HeartMotion:
         """How much farther out the tissue beside the septum was, mm: most of it at the right free wall."""
         reach = (self.shape.right_reach_mm * self.shape.right_scale(height)).clamp(min=1.0)
         facing = torch.cos(angle - self.shape.right_angle).clamp(min=0)
-        return activation * self.right_share * facing * beyond * torch.exp(1 - beyond / reach)
+        return activation * self.right_share * facing * beyond * torch.exp((1 - (beyond / reach) ** 2) / 2)
 
 
 def _step_slope(x: Tensor) -> Tensor:
