@@ -113,6 +113,10 @@ def test_isles_gives_the_co_registered_perfusion_in_seconds(tmp_path: Path) -> N
     assert first.mask.name == "sub-stroke0001_ses-02_space-ncct_lesion-msk.nii.gz"
 
 
+def test_a_second_between_the_frames_of_a_perfusion_is_believed(tmp_path: Path) -> None:
+    assert times(find_cohort(trees.isles(tmp_path, step=1.0))) == [[0.0, 1.0, 2.0, 3.0]] * 3
+
+
 def test_isles_without_derivatives_gives_the_raw_perfusion(tmp_path: Path) -> None:
     folder = trees.isles(tmp_path)
     shutil.rmtree(folder / "train" / "derivatives")
