@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+import torch
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.bundles.calibration import CalibratedLevel, Calibration
 from CRONOSLib.bundles.store import load_bundle, redescribe_bundle, save_bundle
@@ -209,7 +210,21 @@ def test_further_metrics_are_measured_on_request(patients: list[PreparedPatient]
     assert result.nrmse == pytest.approx(np.sqrt(result.mse), rel=0.02)
     assert result.change_correlation is not None
     assert result.change_correlation > 0.5
+    assert result.crps is None, "a line has one member"
     assert evaluate(create_method("lci"), patients[:1], SETTINGS, every_draw=False)[0].ssim is None
+
+
+def test_members_that_disagree_are_scored_as_an_ensemble(patients: list[PreparedPatient], tiny_bundle: Bundle) -> None:
+    method = create_method(tiny_bundle.method, tiny_bundle.settings)
+    torch.manual_seed(0)
+    for parameter in method.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    (result,) = evaluate(method, patients[:1], SETTINGS, every_draw=False, further=True)
+    assert result.crps is not None
+    assert result.spread_skill is not None
+    assert result.error_in_spreads is not None
+    assert 0 < result.crps < 1
+    assert result.spread_skill > 0
 
 
 def test_the_gallery_shows_best_median_and_worst(assessment: Assessment, tmp_path: Path) -> None:

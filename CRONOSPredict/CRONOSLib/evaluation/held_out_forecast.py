@@ -28,10 +28,11 @@ class HeldOutForecast:
     nrmse, nrmse_euclidean, psnr, ssim: as `CRONOSLib.evaluation.metrics` defines them
     change_correlation, changed_auroc, edge_nrmse: as `CRONOSLib.evaluation.change` defines them
     sharpness:    `Sharpness.detail` beside the truth, decades; below 0 is blurrier
+    crps, spread_skill: of the members, as `CRONOSLib.evaluation.ensemble` defines them; None where they agree
     error_in_spreads: quantiles of |error| / max(spread, floor) over the foreground, see `calibration`; None for a
                   forecast whose members agree; not in the table
 
-    Those from `nrmse` to `sharpness` are None unless they were asked for.
+    Those from `nrmse` to `spread_skill` are None unless they were asked for.
     """
 
     subject: str
@@ -50,6 +51,8 @@ class HeldOutForecast:
     changed_auroc: float | None = None
     edge_nrmse: float | None = None
     sharpness: float | None = None
+    crps: float | None = None
+    spread_skill: float | None = None
     error_in_spreads: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
 

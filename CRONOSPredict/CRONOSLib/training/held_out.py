@@ -10,6 +10,7 @@ import torch
 
 from CRONOSLib.evaluation.calibration import error_in_spreads
 from CRONOSLib.evaluation.change import change_correlation, changed_auroc, edge_nrmse
+from CRONOSLib.evaluation.ensemble import crps, spread_skill_ratio
 from CRONOSLib.evaluation.held_out_forecast import HeldOutForecast
 from CRONOSLib.evaluation.metrics import measure
 from CRONOSLib.evaluation.sharpness import sharpness
@@ -101,7 +102,7 @@ def _measure(
         mse_changed=error[changed].mean().item(),
         lci_mse_changed=change[changed].mean().item(),
         error_in_spreads=_error_in_spreads(members, arrays, truth_at_own_scale(patient, draw, batch, settings)),
-        **(_further(*arrays) if further else {}),
+        **(_further(*arrays) | _of_members(members, arrays[1]) if further else {}),
     )
 
 
@@ -112,6 +113,13 @@ def _error_in_spreads(members: Members, arrays: Sequence[np.ndarray], truth: np.
         return None
     spread = members.spread[0, 0].float().cpu().numpy()
     return error_in_spreads(forecast - truth, spread, last > foreground_threshold(last))
+
+
+def _of_members(members: Members, truth: np.ndarray) -> dict[str, Any]:
+    images = members.images[0, members.mask[0], 0].float().cpu().numpy()
+    if not disagree(images):
+        return {}
+    return {"crps": crps(images, truth), "spread_skill": spread_skill_ratio(images, truth)}
 
 
 def _further(forecast: np.ndarray, truth: np.ndarray, last: np.ndarray) -> dict[str, Any]:
