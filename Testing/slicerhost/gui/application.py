@@ -98,6 +98,26 @@ def _open_logics(scene) -> None:
     ):
         logic.SetMRMLScene(scene)
         setattr(slicer.modules, name, SimpleNamespace(logic=lambda logic=logic: logic))
+    sequences = slicer.vtkSlicerSequencesLogic()
+    sequences.SetMRMLScene(scene)
+    slicer.modules.sequences = SequencesModule(sequences)
+
+
+class SequencesModule:
+    """What the modules use of qSlicerSequencesModule; the toolbar is remembered, and not drawn."""
+
+    def __init__(self, logic) -> None:
+        self._logic = logic
+        self._browser = None
+
+    def logic(self):
+        """vtkSlicerSequencesLogic: lets the shown volumes follow the browsers."""
+        return self._logic
+
+    def showSequenceBrowser(self, browser) -> bool:
+        """Show a browser in the toolbar."""
+        self._browser = browser
+        return True
 
 
 def _say(kind, context, message: str) -> None:
