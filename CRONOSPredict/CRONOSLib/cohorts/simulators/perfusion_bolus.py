@@ -101,7 +101,8 @@ class Transit:
 def transit_of(bolus: Bolus, duration_s: float, device: torch.device | str = "cpu") -> Transit:
     """The table of a patient's bolus, long enough for `duration_s`."""
     time = torch.arange(int(duration_s / _STEP_S) + 2, dtype=torch.float64) * _STEP_S
-    mtt = torch.exp(torch.linspace(*(math.log(value) for value in _MTT_S), _TRANSITS, dtype=torch.float64))
+    shortest, longest = (math.log(value) for value in _MTT_S)
+    mtt = torch.exp(torch.linspace(shortest, longest, _TRANSITS, dtype=torch.float64))
     residue = bolus.residue(time, mtt[:, None]) / mtt[:, None]
     table = _convolve(bolus.arterial(time)[None], residue, _STEP_S)
     return Transit(table.to(device, torch.float32))
