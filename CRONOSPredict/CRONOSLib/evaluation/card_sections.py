@@ -17,7 +17,7 @@ def against_baselines(rows: Sequence[SkillRow]) -> Cells:
     cells = [["against LCI", "skill (95 % CI)", "where most changed", "ahead of it (95 % CI)"]]
     for row in rows:
         if row.grouping == "all":
-            cells.append([row.method, _interval(row.skill), f"{row.changed:.3f}", str(row.ahead or "")])
+            cells.append([row.method, _interval(row.skill), _number(row.changed), str(row.ahead or "")])
     return cells
 
 
@@ -29,7 +29,7 @@ def by_group(grouping: str, rows: Sequence[SkillRow]) -> Cells:
     for group in dict.fromkeys(row.group for row in chosen):
         first, *others = (row for row in chosen if row.group == group)
         counts = [str(first.skill.patients), str(first.forecasts)]
-        cells.append([group, *counts, _interval(first.skill), *(f"{row.skill.mean:.3f}" for row in others)])
+        cells.append([group, *counts, _interval(first.skill), *(_number(row.skill.mean) for row in others)])
     return cells
 
 
@@ -69,7 +69,12 @@ def calibration_section(calibration: Calibration) -> str:
 
 
 def _interval(skill: Skill) -> str:
-    return f"{skill.mean:.3f} ({skill.low:.3f} to {skill.high:.3f})"
+    return f"{_number(skill.mean)} ({_number(skill.low)} to {_number(skill.high)})"
+
+
+def _number(value: float) -> str:
+    """Three decimals, and no minus before zero."""
+    return f"{round(value, 3) + 0.0:.3f}"
 
 
 def _markdown(cells: Cells) -> str:

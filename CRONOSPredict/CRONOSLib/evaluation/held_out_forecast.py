@@ -61,11 +61,12 @@ _COUNTS = ("contexts", "target_visit")
 
 
 def write_results(path: Path, results: Sequence[HeldOutForecast]) -> None:
-    """One row per forecast, in the columns of `HeldOutForecast`; what was not measured is left empty."""
+    """One row per forecast, in the columns of `HeldOutForecast`; those that nobody asked for are left out."""
+    columns = [column for column in _COLUMNS if any(getattr(result, column) is not None for result in results)]
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(_COLUMNS)
-        table.writerows([getattr(result, column) for column in _COLUMNS] for result in results)
+        table.writerow(columns)
+        table.writerows([getattr(result, column) for column in columns] for result in results)
 
 
 def read_results(path: Path) -> list[HeldOutForecast]:
@@ -109,7 +110,7 @@ def per_patient(results: Sequence[HeldOutForecast], *columns: str) -> tuple[list
 
 def _row(cells: dict[str, str]) -> HeldOutForecast:
     numbers = {
-        name: int(cells[name]) if name in _COUNTS else float(cells[name]) for name in _COLUMNS[1:] if cells[name]
+        name: int(cells[name]) if name in _COUNTS else float(cells[name]) for name in _COLUMNS[1:] if cells.get(name)
     }
     return HeldOutForecast(cells["subject"], **numbers)  # type: ignore[arg-type]
 
