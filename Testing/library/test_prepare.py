@@ -19,7 +19,7 @@ import pytest
 import SimpleITK as sitk
 from CRONOSLib.cohorts.manifest import Cohort, Visit, read_cohort
 from CRONOSLib.cohorts.parallel import each
-from CRONOSLib.cohorts.readers.registry import find_cohort
+from CRONOSLib.cohorts.readers.registry import LAYOUTS, find_cohort
 from CRONOSLib.errors import CohortError, OutputError
 from CRONOSLib.imaging.grid import GridSpec
 from CRONOSLib.imaging.preparation import Preprocessing
@@ -302,6 +302,11 @@ def test_the_command_says_what_was_found_and_how_to_go_on(tmp_path: Path) -> Non
     cohort = read_cohort(out)
     assert {visit.channel for patient in cohort.patients for visit in patient.visits} == {"T2"}
     assert [len(cohort.split(split)) for split in ("train", "validation", "test")] == [2, 1, 1]
+
+
+def test_the_help_names_every_layout() -> None:
+    said = done("prepare", "--help").stdout
+    assert not [layout.name for layout in LAYOUTS if layout.name not in said]
 
 
 @pytest.mark.parametrize(
