@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import TypeAlias
 
 import numpy as np
 import SimpleITK as sitk
@@ -13,7 +14,7 @@ from CRONOSLib.errors import ImageError
 from CRONOSLib.imaging.intensity import foreground_of
 from CRONOSLib.scene.nodes import ijk_to_ras, image_of
 
-Region = slicer.vtkMRMLSegmentationNode | slicer.vtkMRMLMarkupsROINode
+Region: TypeAlias = "slicer.vtkMRMLSegmentationNode | slicer.vtkMRMLMarkupsROINode"
 
 
 def body_of(scan: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
@@ -37,7 +38,9 @@ def segments_of(
     }
 
 
-def inside(region: Region | None, scan: slicer.vtkMRMLScalarVolumeNode, grid: slicer.vtkMRMLScalarVolumeNode):
+def inside(
+    region: Region | None, scan: slicer.vtkMRMLScalarVolumeNode, grid: slicer.vtkMRMLScalarVolumeNode
+) -> np.ndarray:
     """(D, H, W) True inside any segment, inside the region of interest, or, without either, in the body.
 
     scan: whose body it is
