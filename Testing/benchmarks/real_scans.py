@@ -53,7 +53,7 @@ def main() -> None:
     ]
     print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        for case in _cases(arguments.data, Path(folder)):
+        for case in cases(arguments.data, Path(folder)):
             for row in _rows(case):
                 print(row, flush=True)
                 lines.append(row)
@@ -86,7 +86,8 @@ def _row(case: str, method: str, result: Forecast, measured: Comparison | None) 
     )
 
 
-def _cases(data: Path, scratch: Path) -> Iterator[Case]:
+def cases(data: Path, scratch: Path) -> Iterator[Case]:
+    """All cases of the folder; copies with a spacing go into `scratch`."""
     yield from _glioblastoma(data / "glioblastoma", scratch)
     yield from _multiple_sclerosis(data / "multiple-sclerosis")
     yield from _cardiac_cine(data / "cardiac-cine")

@@ -76,12 +76,12 @@ class DeformableSettings:
 
     reference: Reference = Reference.LAST
     residual: Residual = Residual.OFF
-    fit_size: int = 64
+    fit_size: int = 48
     dissimilarity: Dissimilarity = field(default_factory=Dissimilarity)
     smoothness: float = 0.05
     boundary: float = 1e-4
     descent: Descent = field(default_factory=Descent)
-    shrinkage: float = 0.0
+    shrinkage: float = 4.0
     max_ratio: float = 3.0
 
 
@@ -115,6 +115,7 @@ class DeformableMethod(Method):
         super().__init__()
         self.settings = settings
         self.register_buffer("place", torch.empty(0), persistent=False)  # tells the device where there are no weights
+        self._latest: _Fitted | None = None
 
     @abstractmethod
     def fit(self, visits: Visits, on_step: OnStep) -> tuple[Flow, int]:
@@ -159,7 +160,7 @@ class DeformableMethod(Method):
         span = times[-1] - times[0]
         relative = (times - times[reference]) / span
         visits = Visits(shrunk(images, self.settings.fit_size), relative, reference)
-        flow, nfe = self.fit(visits, tell)
+        flow, nfe = self._fitted(visits, tell)
         with torch.no_grad():
             target = self._reached(relative, patient.horizon[0] / span)
             to_target = resized(flow(target[None]), shape)
@@ -170,12 +171,40 @@ class DeformableMethod(Method):
             from_last = to_target if to_last is None else compose(inverse(to_last), to_target)
             return _Carried(warp(image, to_target), from_last, nfe)
 
+    def _fitted(self, visits: Visits, tell: OnStep) -> tuple[Flow, int]:
+        """The flow of a patient; that of the latest one is kept, so that another target time starts at once."""
+        chance = torch.random.get_rng_state()
+        latest = self._latest
+        if latest is None or next(self.parameters(), None) is not None or not latest.belongs_to(visits, chance):
+            flow, nfe = self.fit(visits, tell)
+            self._latest = latest = _Fitted(visits, chance, flow)
+            return flow, nfe
+        return latest.flow, 0
+
     def _reached(self, times: Tensor, horizon: Tensor) -> Tensor:
         """The target time as the flow takes it: `horizon` after the last scan, in spans, held back."""
         if horizon > 0:
             spread = times.square().sum()
             horizon = horizon.clamp(max=self.settings.max_ratio) * spread / (spread + self.settings.shrinkage)
         return times[-1] + horizon
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A fit, and what it was made from: scans, and the state of the random numbers."""
+
+    visits: Visits
+    chance: Tensor
+    flow: Flow
+
+    def belongs_to(self, visits: Visits, chance: Tensor) -> bool:
+        mine = self.visits
+        return (
+            mine.images.shape == visits.images.shape
+            and torch.equal(mine.times, visits.times)
+            and torch.equal(mine.images, visits.images)
+            and torch.equal(self.chance, chance)
+        )
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class GeodesicSettings(DeformableSettings):
     velocities: Velocities = Velocities.JOINT
     every: int = 2
     smoothing: Smoothing = field(default_factory=Smoothing)
-    descent: Descent = field(default_factory=lambda: Descent(iterations=100, learning_rate=0.1, patience=20))
+    descent: Descent = field(default_factory=lambda: Descent(iterations=60, learning_rate=0.1, patience=15))
     predictor: RegistrationSettings = field(default_factory=RegistrationSettings)
 
 
@@ -118,7 +118,9 @@ def paper() -> GeodesicSettings:
         dissimilarity=Dissimilarity(Measure.MSE),
         smoothness=0.01,
         boundary=0.0,
+        shrinkage=0.0,
         velocities=Velocities.PAIRWISE,
+        descent=Descent(iterations=300, learning_rate=0.1, patience=40),
     )
 
 

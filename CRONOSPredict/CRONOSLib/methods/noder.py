@@ -58,8 +58,9 @@ class NoderSettings(DeformableSettings):
 
     cloud: CloudSettings = field(default_factory=CloudSettings)
     every: int = 2
-    stepping: Stepping = field(default_factory=Stepping)
+    stepping: Stepping = field(default_factory=lambda: Stepping("euler"))
     start: Start = Start.STILL
+    descent: Descent = field(default_factory=lambda: Descent(iterations=100, learning_rate=0.005, patience=20))
     pretraining: int = 100
     predictor: RegistrationSettings = field(default_factory=RegistrationSettings)
 

@@ -58,7 +58,7 @@ class CloudSettings:
     width: int = 32
     levels: int = 5
     hidden: int = 32
-    coarser: int = 4
+    coarser: int = 2
     time: TimeInject = TimeInject.FILM
     decoder: Decoder = Decoder.LINEAR
     smoothing: Smoothing = field(default_factory=Smoothing)
