@@ -80,7 +80,7 @@ class DiffusionSettings:
 
     @property
     def weighs_changes(self) -> bool:
-        """Whether known changes are part of the output."""
+        """Whether the output weighs known changes, and the noisy one."""
         clean_change = self.diffused is Diffused.CHANGE and self.prediction is Prediction.CLEAN
         return self.beside is Beside.CHANGES and clean_change
 
@@ -114,7 +114,7 @@ class Diffusion(Method):
     def __init__(self, settings: DiffusionSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.denoiser = Denoiser(settings.network, known=2 if settings.weighs_changes else 0)
+        self.denoiser = Denoiser(settings.network, known=2 if settings.weighs_changes else None)
 
     @abstractmethod
     def guide(self, batch: SeriesBatch) -> Guide:

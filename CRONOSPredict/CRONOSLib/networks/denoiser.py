@@ -38,7 +38,9 @@ class Guide:
 
     features:  (B, width, d, h, w), added to those of the noisy image
     embedding: (B, E), added to that of the diffusion step
-    known:     (B, n·C, D, H, W), n images that the output may weigh, voxel by voxel, and add to its own; None: none
+    known:     (B, n·C, D, H, W), n images that the output weighs, voxel by voxel, and adds to its own, and so the noisy
+               image: where there is little noise, all of it is wanted, and no U-Net learns soon to hand it through.
+               None: none of them
     """
 
     features: Tensor
@@ -82,8 +84,8 @@ class Stem(nn.Module):
 class Denoiser(nn.Module):
     """U-Net told the diffusion step and the guide by addition. Starts as 0."""
 
-    def __init__(self, settings: DenoiserSettings, known: int = 0) -> None:
-        """`known`: number n of images in a guide that the output may weigh."""
+    def __init__(self, settings: DenoiserSettings, known: int | None = None) -> None:
+        """`known`: number n of images in every guide that the output weighs; None: it weighs nothing."""
         super().__init__()
         self.settings = settings
         width, size = settings.unet.width, settings.unet.embedding
@@ -91,7 +93,8 @@ class Denoiser(nn.Module):
         self.step = nn.Sequential(nn.Linear(size, size), nn.SiLU(), nn.Linear(size, size))
         self.unet = UNet(settings.unet)
         self.norm = nn.GroupNorm(min(settings.unet.groups, width), width)
-        self.head = zeroed(nn.Conv3d(width, (1 + known) * settings.channels * settings.patch**3, 3, padding=1))
+        outputs = 1 if known is None else 2 + known
+        self.head = zeroed(nn.Conv3d(width, outputs * settings.channels * settings.patch**3, 3, padding=1))
 
     def forward(self, noisy: Tensor, share: Tensor, guide: Guide) -> Tensor:
         """(B, C, D, H, W), float32.
@@ -107,4 +110,5 @@ class Denoiser(nn.Module):
         if guide.known is None:
             return output
         free, weights = output[:, : noisy.shape[1]], output[:, noisy.shape[1] :]
-        return free + (weights * guide.known).unflatten(1, (-1, noisy.shape[1])).sum(dim=1)
+        weighed = weights * torch.cat([noisy, guide.known], dim=1)
+        return free + weighed.unflatten(1, (-1, noisy.shape[1])).sum(dim=1)
