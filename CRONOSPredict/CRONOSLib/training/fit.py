@@ -71,7 +71,7 @@ def fit(
     number, MethodError for a method that learns nothing, TrainingStopped when asked to stop, OutputError when the disk
     is full, OutOfMemoryError when a step does not fit.
     """
-    if not method_entry(method).needs_bundle:
+    if not method_entry(method).learns(settings.preset):
         raise CohortError(f"Method '{method}' has nothing to train. Choose a CRONOS method.")
     processes = Processes.of_environment()
     processes.check_shares(settings.accumulate)
