@@ -50,6 +50,20 @@ class SeriesBatch:
         """The same batch with 0 in the images of the padding."""
         return replace(self, images=torch.where(self.mask[:, :, None, None, None, None], self.images, 0))
 
+    def most_recent(self, count: int) -> SeriesBatch:
+        """The `count` most recent scans of each patient, oldest first, then padding."""
+        surplus = (self.mask.sum(dim=1) - count).clamp(min=0)
+        order = self.times.masked_fill(~self.mask, torch.inf).argsort(dim=1)
+        places = torch.arange(min(count, order.shape[1]), device=order.device)
+        return self.taking(order.gather(1, places + surplus[:, None]))
+
+    def taking(self, index: Tensor) -> SeriesBatch:
+        """The same patients with the scans `index` (B, S) in this order."""
+        rows = torch.arange(len(index), device=index.device)[:, None]
+        return replace(
+            self, images=self.images[rows, index], times=self.times[rows, index], mask=self.mask[rows, index]
+        )
+
     def to(self, device: torch.device | str) -> SeriesBatch:
         """The same batch on another device."""
         moved = {name: value.to(device) for name, value in vars(self).items() if value is not None}

@@ -12,6 +12,7 @@ from torch import Tensor
 from CRONOSLib.flow.aggregation import LearnedWeights, check_aggregation, last_weights, mean_weights
 from CRONOSLib.flow.coupling import optimal_transport_resampled, paired
 from CRONOSLib.flow.path import StraightPath, draw_flow_steps
+from CRONOSLib.flow.penalty import relative_to_copying
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.solvers import Solver, integrate
 from CRONOSLib.methods.interface import Members, Method, OnStep
@@ -108,10 +109,7 @@ class Cronos(Method):
     def _mean(self, error: Tensor, context: SeriesBatch, target: Tensor) -> Tensor:
         """Scalar mean of (B, T, C, D, H, W) squared errors, over everything but padding."""
         per_patient = (error.flatten(2).mean(dim=2) * context.mask).sum(dim=1) / context.mask.sum(dim=1)
-        if self.settings.error_floor:
-            copying = ((context.last_image - target) ** 2).flatten(1).mean(dim=1)
-            per_patient = per_patient * self.settings.error_floor / (copying + self.settings.error_floor)
-        return per_patient.mean()
+        return relative_to_copying(per_patient, context.last_image, target, self.settings.error_floor).mean()
 
     def _weights(self, batch: SeriesBatch) -> Tensor:
         if self.learned_weights is not None:

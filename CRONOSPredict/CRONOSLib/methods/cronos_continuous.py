@@ -46,34 +46,17 @@ class CronosContinuous(Cronos):
         """Scans as they are; a stacked network takes the most recent ones when there are more than its slots."""
         batch = batch.without_padding
         if self.settings.network.encoder is ScanEncoder.STACK:
-            batch = _most_recent(batch, self.settings.network.slots)
+            batch = batch.most_recent(self.settings.network.slots)
             if self.settings.padding is Padding.REPEAT_LAST:
                 batch = _repeat_last(batch, self.settings.network.slots)
         return Arrangement(batch)
-
-
-def _most_recent(batch: SeriesBatch, count: int) -> SeriesBatch:
-    """The `count` most recent scans of each patient, oldest first, then padding."""
-    ranked = batch.times.masked_fill(~batch.mask, torch.inf)
-    surplus = (batch.mask.sum(dim=1) - count).clamp(min=0)
-    order = ranked.argsort(dim=1)
-    width = min(count, batch.times.shape[1])
-    chosen = order.gather(1, (torch.arange(width, device=order.device) + surplus[:, None]))
-    return _take(batch, chosen)
 
 
 def _repeat_last(batch: SeriesBatch, count: int) -> SeriesBatch:
     """As many scans as slots: the last one fills those that are left."""
     slots = torch.arange(count, device=batch.times.device).expand(len(batch.times), count)
     filled = torch.minimum(slots, batch.mask.sum(dim=1, keepdim=True) - 1)
-    return _take(batch, filled)
-
-
-def _take(batch: SeriesBatch, index: torch.Tensor) -> SeriesBatch:
-    rows = torch.arange(len(index), device=index.device)[:, None]
-    return replace(
-        batch, images=batch.images[rows, index], times=batch.times[rows, index], mask=batch.mask[rows, index]
-    )
+    return batch.taking(filled)
 
 
 def paper() -> ContinuousSettings:

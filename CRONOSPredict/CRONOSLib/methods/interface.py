@@ -10,6 +10,7 @@ from enum import Enum
 import torch
 from torch import Tensor, nn
 
+from CRONOSLib.flow.aggregation import last_weights
 from CRONOSLib.flow.series_batch import SeriesBatch
 
 OnStep = Callable[[float], None]
@@ -50,6 +51,12 @@ class Members:
     one_step: Tensor | None = None
     kind: MemberKind = MemberKind.SCAN
     displacement: Tensor | None = None
+
+    @classmethod
+    def of_one(cls, image: Tensor, batch: SeriesBatch, nfe: int = 0) -> Members:
+        """One forecast (B, C, D, H, W) of a patient, held by the member of the last scan."""
+        images = image.unsqueeze(1).expand_as(batch.images)
+        return cls(images, batch.mask, last_weights(batch.times, batch.mask), nfe)
 
     @property
     def forecast(self) -> Tensor:

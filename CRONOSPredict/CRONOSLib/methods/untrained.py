@@ -7,7 +7,6 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from CRONOSLib.flow.aggregation import last_weights
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.methods.interface import Members, Method, OnStep
 
@@ -26,10 +25,10 @@ class Untrained(Method):
 
     def forecast(self, batch: SeriesBatch, *, on_step: OnStep | None = None) -> Members:
         """The prediction, held by the member of the last scan."""
-        images = self.predict(batch).unsqueeze(1).expand_as(batch.images)
+        members = Members.of_one(self.predict(batch), batch)
         if on_step:
             on_step(1.0)
-        return Members(images=images, mask=batch.mask, weights=last_weights(batch.times, batch.mask))
+        return members
 
 
 def per_patient(values: Tensor) -> Tensor:

@@ -66,11 +66,11 @@ class SelfAttention(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Strided convolution that halves every axis."""
+    """Strided convolution that halves every axis, or those whose stride is 2."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, strides: tuple[int, ...] = (2, 2, 2)) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(channels, channels, 3, stride=2, padding=1)
+        self.conv = nn.Conv3d(channels, channels, 3, stride=strides, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, ⌈D/2⌉, ⌈H/2⌉, ⌈W/2⌉)."""

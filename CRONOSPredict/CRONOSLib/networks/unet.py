@@ -16,7 +16,8 @@ class UNetSettings:
     """Size of the U-Net.
 
     width:       channels of the finest level
-    multipliers: channels of each level, in multiples of `width`; every level halves the resolution
+    multipliers: channels of each level, in multiples of `width`
+    strides:     by what a level divides the resolution of the one before, along D, H, W: 1 or 2
     embedding:   size of the time embedding
     groups:      groups of the group normalisation (fewer where the channels do not divide)
     film:        where time acts in a block
@@ -26,6 +27,7 @@ class UNetSettings:
 
     width: int = 32
     multipliers: tuple[int, ...] = (1, 2, 4)
+    strides: tuple[int, ...] = (2, 2, 2)
     embedding: int = 128
     groups: int = 8
     film: Film = Film.NORMALISED
@@ -42,7 +44,8 @@ class UNet(nn.Module):
         sizes = [settings.width * multiplier for multiplier in settings.multipliers]
         self.encoder = nn.ModuleList(self._block(size, size) for size in sizes[:-1])
         self.down = nn.ModuleList(
-            nn.Sequential(Downsample(fine), nn.Conv3d(fine, coarse, 1)) for fine, coarse in pairwise(sizes)
+            nn.Sequential(Downsample(fine, settings.strides), nn.Conv3d(fine, coarse, 1))
+            for fine, coarse in pairwise(sizes)
         )
         self.middle = nn.ModuleList([self._block(sizes[-1], sizes[-1]), self._block(sizes[-1], sizes[-1])])
         self.attention = SelfAttention(sizes[-1], settings.groups) if settings.attention else nn.Identity()
