@@ -9,8 +9,8 @@ cases:      every case of `real_scans.py` that has two scans or more, on a coars
 iterations: skill of the forecast against iterations of the fit, and its seconds.
 published:  seconds of one iteration of the released settings at the grid of the release, 144 x 176 x 144.
 
-Seconds are those of the processor, so that other work beside it does not count; with OMP_NUM_THREADS=1 they are those of
-one core. Those of the fit hold the first prediction; those of the prediction, another date of the same patient.
+Seconds are those of the processor, so that other work beside it does not count; with OMP_NUM_THREADS=1, of one core.
+Those of the fit hold the first prediction; those of the prediction, another date of the same patient.
 """
 
 from __future__ import annotations

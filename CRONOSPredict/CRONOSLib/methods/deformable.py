@@ -139,7 +139,7 @@ class DeformableMethod(Method):
             for row in range(count):
                 patient = _row(batch, row)
                 with torch.random.fork_rng():
-                    carried.append(self._carry(patient, lambda done, row=row: tell((row + done) / count)))
+                    carried.append(self._carry(patient, _share(tell, row, count)))
         image, displacement = (torch.cat([getattr(one, name) for one in carried]) for name in ("image", "displacement"))
         tell(1.0)
         return Members(
@@ -293,6 +293,11 @@ def _residual_slope(images: Tensor, visits: Visits, flow: Flow, shrinkage: float
     back = resized(inverse(flow(visits.times)), images.shape[2:])
     carried = warp(images, back)
     return slope_through_reference(visits.times, carried - images[visits.reference][None], shrinkage)[None]
+
+
+def _share(tell: OnStep, row: int, count: int) -> OnStep:
+    """Progress of one of `count` patients as that of all."""
+    return lambda done: tell((row + done) / count)
 
 
 def _row(batch: SeriesBatch, row: int) -> SeriesBatch:

@@ -38,9 +38,8 @@ class PairwiseVelocity(nn.Module):
         self.settings = settings
         self.multiple = 2 ** (len(settings.channels) // 2)
         self.unet = VoxelMorphUNet(3, 2, settings.channels[1], settings.channels, settings.final)
-        last = self.unet.net[1].final_conv_out.conv
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        for value in self.unet.get_submodule("net.1.final_conv_out.conv").parameters():
+            nn.init.zeros_(value)
 
     def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
         """(N, 3, d, h, w) velocity, voxels of its own coarser grid per unit time.

@@ -90,8 +90,8 @@ class CloudVelocity(nn.Module):
         )
         if still:
             last = self.decoder if isinstance(self.decoder, nn.Linear) else self.decoder.last
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            for value in last.parameters():
+                nn.init.zeros_(value)
 
     @torch.no_grad()
     def begin_with(self, velocity: Tensor) -> None:
