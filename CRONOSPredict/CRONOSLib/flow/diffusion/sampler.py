@@ -29,7 +29,7 @@ class Sampler:
     """
 
     name: str = "dpm++"
-    steps: int = 10
+    steps: int = 5
     variance: float = 0.3
 
     def __post_init__(self) -> None:
