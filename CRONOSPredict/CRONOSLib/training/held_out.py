@@ -96,7 +96,7 @@ def _measure(
         subject=patient.subject,
         contexts=int(batch.mask.sum()),
         target_visit=draw.target + 1,
-        horizon=float(batch.horizon) * settings.time_scale,
+        horizon=float(patient.times[draw.target] - patient.times[max(draw.contexts)]),
         mse=error.mean().item(),
         lci_mse=change.mean().item(),
         mse_changed=error[changed].mean().item(),
