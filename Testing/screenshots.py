@@ -2,7 +2,7 @@
 
 `python Testing/screenshots.py` opens the panel outside Slicer (Testing/slicerhost), forecasts the sample patient with a
 real worker, and saves: empty, filled, running, result, three planes, change over the
-scans, check against the true scan, error, dark theme.
+scans, check against the true scan, through time, error, dark theme.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ OUTPUT = ROOT / "Testing" / "output"
 PANEL_SIZE = (500, 960)
 VIEWS_SIZE = (960, 960)
 COLUMNS = ("Last", "Forecast", "Change")
+PLANES = ("Axial", "Sagittal", "Coronal")
+PLOT = "CRONOSTimePlot"
 VIEW_ORDER = (
     *("Red", "Yellow", "Green"),
-    *(f"CRONOS{column}{plane}" for plane in ("Axial", "Sagittal", "Coronal") for column in COLUMNS),
+    *(f"CRONOS{column}{plane}" for plane in PLANES for column in COLUMNS),
+    *(f"CRONOSTime{plane}" for plane in PLANES),
 )
 
 
@@ -60,12 +63,14 @@ class Camera:
         return widget is not None and bool(widget.mrmlSliceNode().IsMappedInLayout())
 
     def _draw_views(self, painter, left: int, height: int) -> None:
-        """The views of the layout in rows of three."""
+        """The views of the layout in rows of three, and its plot below."""
         from PySide6 import QtCore, QtGui
+        from slicerhost.gui.plots import chart_picture
 
         layouts = self._slicer.app.layoutManager()
         names = [name for name in VIEW_ORDER if self._is_shown(layouts.sliceWidget(name))]
-        rows = (len(names) + 2) // 3
+        chart = self._chart()
+        rows = (len(names) + 2) // 3 + bool(chart)
         width, view_height = VIEWS_SIZE[0] // 3, height // rows
         for index, name in enumerate(names):
             place = QtCore.QRect(left + width * (index % 3), view_height * (index // 3), width - 4, view_height - 4)
@@ -73,6 +78,14 @@ class Camera:
             painter.drawImage(place, widget.picture(place.width(), place.height()))
             painter.setPen(QtGui.QColor("gray"))
             painter.drawText(place.left() + 8, place.top() + 18, widget.mrmlSliceNode().GetLayoutLabel() or name)
+        if chart is not None:
+            picture = chart_picture(chart, VIEWS_SIZE[0] - 4, view_height - 4)
+            painter.drawImage(left, height - view_height, picture)
+
+    def _chart(self):
+        """What the plot view of the current layout shows, or None."""
+        view = self._slicer.mrmlScene.GetSingletonNode(PLOT, "vtkMRMLPlotViewNode")
+        return view.GetPlotChartNode() if view is not None and view.IsMappedInLayout() else None
 
 
 def wait_until(slicer, condition: Callable[[], bool], seconds: float = 300.0) -> None:
@@ -83,6 +96,24 @@ def wait_until(slicer, condition: Callable[[], bool], seconds: float = 300.0) ->
             raise TimeoutError("The panel did not come to the next picture.")
         slicer.app.processEvents()
         time.sleep(0.005)
+
+
+def shoot_through_time(panel, camera: Camera, slicer, scans) -> None:
+    """Play nine dates, and look at the last one."""
+    from CRONOSLib.scene.timeline import timeline_of
+
+    for button in (panel.ui.runCollapsibleButton, panel.ui.resultsCollapsibleButton):
+        button.collapsed = True
+    panel.ui.timeCollapsibleButton.collapsed = False
+    panel.ui.playButton.click()
+    wait_until(slicer, lambda: not panel.panel.time.playing and not panel.panel.time.course.busy)
+    timeline = timeline_of(scans[-1])
+    timeline.browser.SetSelectedItemNumber(timeline.sequence.GetNumberOfDataNodes() - 1)
+    camera.shoot("through-time")
+    for button in (panel.ui.runCollapsibleButton, panel.ui.resultsCollapsibleButton):
+        button.collapsed = False
+    panel.ui.timeCollapsibleButton.collapsed = True
+    panel.ui.compareButton.click()
 
 
 def add_true_scan(scene) -> None:
@@ -137,6 +168,7 @@ def main() -> None:
     panel.ui.checkButton.click()
     wait_until(slicer, lambda: not panel.panel.run.job.running)
     camera.shoot("checked")
+    shoot_through_time(panel, camera, slicer, scans)
     panel.ui.scansTable.item(0, 2).setText("07/08/2020")
     camera.shoot("error")
     panel.ui.scansTable.item(0, 2).setText("2020-08-07")

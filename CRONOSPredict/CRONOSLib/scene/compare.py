@@ -72,11 +72,18 @@ def _show_legend(layout_manager, change: slicer.vtkMRMLScalarVolumeNode, planes:
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(change)
     if legend is None:
         return
-    legend.SetTitleText(change.GetName())
+    rename_legend(change)
     legend.RemoveAllViewNodeIDs()
     for plane in planes:
         view = layout_manager.sliceWidget(_view_name(_COLUMNS[2], plane)).mrmlSliceNode()
         legend.AddViewNodeID(view.GetID())
+
+
+def rename_legend(change: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Let the colour bar of a map of change, where it has one, tell its name."""
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(change)
+    if legend is not None:
+        legend.SetTitleText(change.GetName())
 
 
 def place_of_most(strength: np.ndarray, grid: slicer.vtkMRMLScalarVolumeNode) -> tuple[float, float, float]:

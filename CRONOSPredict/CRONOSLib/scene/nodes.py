@@ -12,6 +12,9 @@ from CRONOSLib.errors import ImageError
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """SimpleITK counts mm towards left, posterior, superior; Slicer towards right, anterior, superior."""
 
+_SAMPLE = 500_000
+"""Voxels that statistics look at: the window must not wait for all of them."""
+
 _SHEAR_TOLERANCE = 1e-6
 """Largest cosine between two axes of a volume that still counts as a right angle."""
 
@@ -53,9 +56,22 @@ def fill_volume(node: slicer.vtkMRMLScalarVolumeNode, image: sitk.Image) -> None
     node.EndModify(modifying)
 
 
+def filled_volume(image: sitk.Image) -> slicer.vtkMRMLScalarVolumeNode:
+    """A volume node of an image as `fill_volume` makes it, in no scene yet."""
+    node = slicer.vtkMRMLScalarVolumeNode()
+    fill_volume(node, image)
+    return node
+
+
 def nodes_of_class(scene: slicer.vtkMRMLScene, node_class: str) -> list:
     """All nodes of a class in this scene; `slicer.util.getNodesByClass` always looks into the application's."""
     return [scene.GetNthNodeByClass(index, node_class) for index in range(scene.GetNumberOfNodesByClass(node_class))]
+
+
+def thinned(voxels: np.ndarray) -> np.ndarray:
+    """A view of (D, H, W) voxels, evenly spaced and at most about `_SAMPLE`, for statistics of large volumes."""
+    step = max(1, round((voxels.size / _SAMPLE) ** (1 / 3)))
+    return voxels[::step, ::step, ::step]
 
 
 def ijk_to_ras(node: slicer.vtkMRMLVolumeNode) -> np.ndarray:

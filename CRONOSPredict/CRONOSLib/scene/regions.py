@@ -11,15 +11,16 @@ import slicer
 import vtk
 
 from CRONOSLib.errors import ImageError
-from CRONOSLib.imaging.intensity import foreground_of
-from CRONOSLib.scene.nodes import ijk_to_ras, image_of
+from CRONOSLib.imaging.intensity import foreground_threshold
+from CRONOSLib.scene.nodes import ijk_to_ras, image_of, thinned
 
 Region: TypeAlias = "slicer.vtkMRMLSegmentationNode | slicer.vtkMRMLMarkupsROINode"
 
 
 def body_of(scan: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     """(D, H, W) True above Otsu's threshold of a scan."""
-    return sitk.GetArrayFromImage(foreground_of(image_of(scan))) > 0
+    voxels = sitk.GetArrayFromImage(image_of(scan))
+    return voxels > foreground_threshold(thinned(voxels))
 
 
 def segments_of(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import slicer
 
-from CRONOSLib.errors import SeriesError
 from CRONOSLib.scene import display
 from CRONOSLib.scene.hierarchy import SubjectHierarchy
 from CRONOSLib.scene.nodes import fill_volume, nodes_of_class
 from CRONOSLib.scene.results import RESULT_ATTRIBUTE, TARGET_ATTRIBUTE
+from CRONOSLib.scene.steps import Steps, finished
 from CRONOSLib.series import LongitudinalSeries, TimeUnit
 
 if TYPE_CHECKING:  # a scene is shown without torch, which a forecast needs
@@ -72,38 +72,30 @@ def add_timeline(
 
     An earlier one of the same last scan is replaced: its browser and the volume that is shown stay.
 
-    frames: in any order
-    Raises SeriesError when there is no frame.
+    frames: in any order; the last scan among them
     """
-    made = None
-    for made in timeline_steps(frames, series, last):  # noqa: B007
-        pass
-    if made is None:
-        raise SeriesError("There is no frame to show. Choose other dates.")
-    return made
+    return finished(timeline_steps(frames, series, last))
 
 
 def timeline_steps(
     frames: Sequence[Frame], series: LongitudinalSeries, last: slicer.vtkMRMLScalarVolumeNode
-) -> Iterator[TimelineNodes | None]:
-    """`add_timeline` one frame at a time, so that a window can answer in between.
-
-    Nothing of it is in the scene before the last step, which tells the nodes; the others tell None.
-    """
+) -> Steps[TimelineNodes]:
+    """`add_timeline` one frame at a time; nothing of it is in the scene before the last step."""
     sequence, spread = (_new_sequence(f"{last.GetName()} {what}", series) for what in ("frames", "spreads"))
     for frame in frames:
         label = series.describe_time(frame.time)
         _set_frame(sequence, frame.time, frame.image, label, frame.real)
         if frame.spread is not None:
             _set_frame(spread, frame.time, frame.spread, label, False)
-        yield None
-    if sequence.GetNumberOfDataNodes():
-        yield _in_scene(sequence, spread, last, max(scan.time for scan in series))
+        yield
+    return _in_scene(sequence, spread, last, series.last.time)
 
 
 def note_of(timeline: TimelineNodes) -> FrameNote:
-    """What is said about the frame that is shown."""
-    return _note(timeline.sequence.GetNthDataNode(timeline.browser.GetSelectedItemNumber()))
+    """What is said about the frame that is shown; nothing while the sequence is being replaced."""
+    number = timeline.browser.GetSelectedItemNumber()
+    known = timeline.sequence.GetScene() is not None and 0 <= number < timeline.sequence.GetNumberOfDataNodes()
+    return _note(timeline.sequence.GetNthDataNode(number) if known else None)
 
 
 def notes_of(timeline: TimelineNodes) -> tuple[FrameNote, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 import slicer
 
 from CRONOSLib.scene.compare import ALL_PLANES, jump_to, place_of_most, show_alone
+from CRONOSLib.scene.layouts import in_rows, set_layout, slice_view
 from CRONOSLib.scene.timeline import TimelineNodes
 
 _LAYOUT_ID = 5140
@@ -22,11 +23,7 @@ def show_timeline(
     layout_manager: qSlicerLayoutManager
     label:          stands in the slice views
     """
-    layouts = layout_manager.layoutLogic().GetLayoutNode()
-    description = _description(label)
-    if not layouts.AddLayoutDescription(_LAYOUT_ID, description):
-        layouts.SetLayoutDescription(_LAYOUT_ID, description)
-    layout_manager.setLayout(_LAYOUT_ID)
+    set_layout(layout_manager, _LAYOUT_ID, _description(label))
     widgets = [layout_manager.sliceWidget(_view_name(plane)) for plane in ALL_PLANES]
     for widget in widgets:
         show_alone(widget, timeline.volume, _VIEW_GROUP)
@@ -55,18 +52,9 @@ def _view_name(plane: str) -> str:
 
 
 def _description(label: str) -> str:
-    views = "".join(
-        f'<item><view class="vtkMRMLSliceNode" singletontag="{_view_name(plane)}">'
-        f'<property name="orientation" action="default">{plane}</property>'
-        f'<property name="viewlabel" action="default">{label}</property>'
-        f'<property name="viewcolor" action="default">{_COLOR}</property></view></item>'
-        for plane in ALL_PLANES
-    )
+    views = [slice_view(_view_name(plane), plane, label, _COLOR) for plane in ALL_PLANES]
     plot = (
-        f'<view class="vtkMRMLPlotViewNode" singletontag="{_PLOT}">'
-        '<property name="viewlabel" action="default">P</property></view>'
+        f'<item><view class="vtkMRMLPlotViewNode" singletontag="{_PLOT}">'
+        '<property name="viewlabel" action="default">P</property></view></item>'
     )
-    return (
-        '<layout type="vertical" split="true">'
-        f'<item><layout type="horizontal" split="true">{views}</layout></item><item>{plot}</item></layout>'
-    )
+    return f'<layout type="vertical" split="true"><item>{in_rows(views, len(views))}</item>{plot}</layout>'

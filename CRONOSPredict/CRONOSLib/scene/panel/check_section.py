@@ -65,7 +65,7 @@ class CheckSection:
         if forecast is None or truth is None:
             return _("A scan left the scene before it was checked. Choose another one.")
         add_error_map(result.error, forecast, truth)
-        self._checked = (forecast_id, truth_id)
+        self._checked = (_id(forecast), _id(truth))
         fill_table(self._ui.checkTable, _rows(result))
         return ""
 
@@ -98,5 +98,6 @@ def _day_of(node: slicer.vtkMRMLScalarVolumeNode):
     return found.date.date() if found else None
 
 
-def _id(node: slicer.vtkMRMLNode | None) -> str:
-    return node.GetID() if node else ""
+def _id(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
+    """Changes when the voxels do: a forecast may be made anew in its nodes."""
+    return f"{node.GetID()} {node.GetImageData().GetMTime()}" if node and node.GetImageData() else ""

@@ -51,6 +51,13 @@ class PanelState:
         self._on_change()
 
     @property
+    def last_scan(self):
+        """Node of the last scan that is used, or None while the scans make no series."""
+        if self.timeline is None or self.scans is None:
+            return None
+        return [row.node for row in self.scans.rows() if row.used][-1]
+
+    @property
     def bundles(self) -> BundleList:
         """The bundles of the chosen folder, read again when the folder changes."""
         folder = self.choices.bundlesFolder
