@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from CRONOSLib.flow.known_changes import known_changes
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.networks.blocks import depth_to_space, modulate, padding_to_multiple, space_to_depth, zeroed
+from CRONOSLib.networks.change import Change
 from CRONOSLib.networks.scan_encoders import ScanSet, ScanStack
 from CRONOSLib.networks.time_embedding import TimeEmbedding, TimeSettings
 from CRONOSLib.networks.unet import UNet, UNetSettings
@@ -40,14 +40,7 @@ class VelocitySettings:
     clean_context: the untouched context X₀ beside X_τ
     from_last:     predict the way from the last scan: v_i = (I_last − X₀_i) + change, so that an untrained network
                    forecasts the last scan from every member
-    gate_horizon:  |t* − t_last| at which the change has reached 76 % of its strength, so that t* = t_last gives
-                   I_last exactly; 0 switches the gate off
-    change_scale:  normalised intensity that an output of 1 stands for: scans differ by a few per cent, and without it
-                   the first steps of training overshoot that many times over
-    candidates:    beside a free change, weigh two changes that need no learning, voxel by voxel: to the mean of the
-                   scans, and along their least-squares slope; so that training starts from what baselines know
-    background:    normalised intensity below which all scans count as air; no change is forecast in air, but for
-                   about two voxels around what is not. 0: everywhere
+    gate_horizon, change_scale, candidates, background: how an output becomes a change, as in `Change`
     """
 
     channels: int = 1
@@ -63,6 +56,11 @@ class VelocitySettings:
     time: TimeSettings = field(default_factory=TimeSettings)
     unet: UNetSettings = field(default_factory=UNetSettings)
 
+    @property
+    def change(self) -> Change:
+        """What the outputs stand for."""
+        return Change(self.change_scale, self.candidates, self.gate_horizon, self.background)
+
 
 class VelocityNetwork(nn.Module):
     """U-Net that predicts the velocity of all context scans at once, at full resolution."""
@@ -72,7 +70,7 @@ class VelocityNetwork(nn.Module):
         self.settings = settings
         width, embedding = settings.unet.width, settings.unet.embedding
         inputs = settings.channels * settings.patch**3 * (3 if settings.clean_context else 1)
-        outputs = settings.channels * settings.patch**3 * (3 if settings.candidates else 1)
+        outputs = settings.channels * settings.patch**3 * settings.change.outputs
         encoder = ScanSet if settings.encoder is ScanEncoder.SET else ScanStack
         self.time = TimeEmbedding(settings.time, embedding)
         self.scans = encoder(inputs, width, embedding, settings.slots)
@@ -94,11 +92,7 @@ class VelocityNetwork(nn.Module):
         trunk = self.unet(pooled, per_patient)
         heads = self._heads(trunk, scans, per_scan, count=state.shape[1])
         heads = heads[..., : state.shape[-3], : state.shape[-2], : state.shape[-1]].float()
-        change = self._change(heads, context)
-        if self.settings.gate_horizon:
-            change = change * _gate(context.horizon, self.settings.gate_horizon)
-        if self.settings.background:
-            change = change * _body(context, self.settings.background)
+        change = self.settings.change(heads, context)
         if self.settings.from_last:
             change = change + (context.last_image.unsqueeze(1) - context.images)
         return change
@@ -123,39 +117,16 @@ class VelocityNetwork(nn.Module):
     def _multiple(self) -> int:
         return self.settings.patch * 2 ** (len(self.settings.unet.multipliers) - 1)
 
-    def _change(self, heads: Tensor, context: SeriesBatch) -> Tensor:
-        """(B, T, C, D, H, W) change from the last scan that the outputs stand for."""
-        if not self.settings.candidates:
-            return heads * self.settings.change_scale
-        free, to_mean, along_slope = heads.chunk(3, dim=2)
-        mean, trend = known_changes(context)
-        return free * self.settings.change_scale + to_mean * mean.unsqueeze(1) + along_slope * trend.unsqueeze(1)
-
-    def _heads(self, trunk: Tensor, scans: Tensor | None, per_scan: Tensor, count: int) -> Tensor:
+    def _heads(self, trunk: Tensor, scans: list[Tensor] | None, per_scan: Tensor, count: int) -> Tensor:
         """(B, T, outputs, D, H, W) of each scan."""
         if scans is None:
             stacked = depth_to_space(self.head(functional.silu(self.norm(trunk))), self.settings.patch)
             return stacked.unflatten(1, (self.settings.slots, -1))[:, :count]
         # One scan at a time: the gradient of a sum broadcast over T took a sixth of a training step.
-        changes = [
-            self._head(trunk + scan, time) for scan, time in zip(scans.unbind(1), per_scan.unbind(1), strict=True)
-        ]
+        changes = [self._head(trunk + scan, time) for scan, time in zip(scans, per_scan.unbind(1), strict=True)]
         return torch.stack(changes, dim=1)
 
     def _head(self, features: Tensor, time: Tensor) -> Tensor:
         """(B, outputs, D, H, W) of one scan."""
         features = modulate(self.norm(features), self.modulation(time))
         return depth_to_space(self.head(functional.silu(features)), self.settings.patch)
-
-
-def _gate(horizon: Tensor, scale: float) -> Tensor:
-    return torch.tanh(horizon.abs() / scale)[:, None, None, None, None, None]
-
-
-def _body(context: SeriesBatch, background: float) -> Tensor:
-    """(B, 1, 1, D, H, W) 1 within about two voxels of anything brighter than the background in any scan, else 0."""
-    brightest = torch.where(context.mask[:, :, None, None, None, None], context.images, -torch.inf).amax(dim=(1, 2))
-    bright = (brightest > background).float().unsqueeze(1)
-    coarse = functional.max_pool3d(bright, 2, ceil_mode=True)
-    near = functional.max_pool3d(coarse, 3, stride=1, padding=1)
-    return functional.interpolate(near, size=bright.shape[2:], mode="nearest").unsqueeze(1)
