@@ -1,0 +1,142 @@
+"""A run in a process of its own, which goes on when the one that started it ends. Needs no torch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from CRONOSLib.errors import CohortError, OutputError
+from CRONOSLib.training.order import TrainingOrder, order_of
+from CRONOSLib.training.run_folder import RunFolder, RunState, RunStatus, writing
+
+CONSOLE_NAME = "console.txt"
+"""What the process printed, should it end without a word in status.json."""
+
+_ENDS = (RunState.DONE, RunState.FAILED, RunState.STOPPED)
+_FRESH = 10.0  # s in which a run that lives has said something, or holds its lock
+
+
+def training_command(*words: str) -> list[str]:
+    """Program and arguments of the process that trains."""
+    return [sys.executable, "-m", "CRONOSLib.training", *words]
+
+
+def training_environment() -> dict[str, str]:
+    """The environment of that process: it finds this library first, and speaks UTF-8."""
+    library = str(Path(__file__).resolve().parents[2])
+    paths = [library, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
+
+
+class FollowedRun:
+    """The run in a folder, as it looks from another process: started by it, or found.
+
+    asked_to_stop: whether `stop` was called since the run began
+    """
+
+    def __init__(self, folder: RunFolder, process: subprocess.Popen[bytes] | None = None) -> None:
+        self.folder = folder
+        self.asked_to_stop = False
+        self._process = process
+
+    @property
+    def order(self) -> TrainingOrder | None:
+        """What it was asked to do; None while the folder holds no run. Raises CohortError when that is unreadable."""
+        return order_of(self.folder)
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process works on it."""
+        status = self.folder.status()
+        if status is None or status.state in _ENDS:
+            return False
+        if self._process is not None:
+            return self._process.poll() is None
+        return time.time() - status.updated < _FRESH or self.folder.runs
+
+    @property
+    def status(self) -> RunStatus | None:
+        """What it says, or what is to be said of one that ended without a word; None without a run."""
+        alive, status = self.alive, self.folder.status()  # in this order: it may end in between
+        if status is None or alive or status.state in _ENDS:
+            return status
+        return replace(status, state=RunState.STOPPED, message=self._last_words(), seconds_left=None)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether there are steps to go on from."""
+        return self.folder.last.is_file()
+
+    def stop(self) -> None:
+        """Ask it to write a checkpoint and end; asked again and again until it has, in case it had just begun."""
+        self.asked_to_stop = True
+        with writing(self.folder.path):
+            self.folder.ask_to_stop()
+
+    def _last_words(self) -> str:
+        said = "The process ended before the run did."
+        try:
+            lines = (self.folder.path / CONSOLE_NAME).read_text("utf-8", "replace").strip().splitlines()
+        except OSError:
+            lines = []
+        return f"{said} Its last words: {lines[-1]}" if lines else f"{said} It can go on from its last checkpoint."
+
+
+def begin(order: TrainingOrder) -> FollowedRun:
+    """Start a run, or let one go on that was stopped or cut off; it does not end with this process.
+
+    A run that did not come to its first checkpoint begins anew, with whatever it is asked now.
+
+    Raises CohortError when the folder is used by a run that lives, is finished, or was asked something else;
+    OutputError when the folder cannot be written or no process started.
+    """
+    folder = order.folder
+    run = FollowedRun(folder)
+    if run.alive:
+        raise CohortError(f"A run works in '{order.out}' already. Wait for it, stop it, or choose another folder.")
+    if run.resumable:
+        _check_same(order, run)
+    elif folder.path.is_dir():
+        folder.record.unlink(missing_ok=True)
+    order.write()
+    with writing(order.out):
+        folder.stop_file.unlink(missing_ok=True)
+        before = folder.status() if run.resumable else None
+    folder.say(replace(before or RunStatus(), state=RunState.PREPARING, message="Starting", seconds_left=None))
+    return FollowedRun(folder, _started(training_command(str(order.out)), order.out))
+
+
+def _check_same(order: TrainingOrder, run: FollowedRun) -> None:
+    status, known = run.folder.status(), run.order
+    if status is not None and status.state is RunState.DONE:
+        raise CohortError(f"'{order.out}' holds a finished run. Choose another folder for the next one.")
+    if known is None or (known.method, known.settings, known.channel) != (order.method, order.settings, order.channel):
+        raise CohortError(
+            f"'{order.out}' holds a run that was asked something else. Resume it, or choose a new folder."
+        )
+
+
+def _started(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
+    flags = 0
+    if sys.platform == "win32":
+        flags = (
+            subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.BELOW_NORMAL_PRIORITY_CLASS
+        )
+    try:
+        with (folder / CONSOLE_NAME).open("wb") as console:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                env=training_environment(),
+                creationflags=flags,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise OutputError(f"The training could not be started ({error}). Check the installation of Python.") from error
