@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from CRONOSLib.errors import BundleError
@@ -31,6 +33,23 @@ def resources_folder() -> Path:
 def bundles_folder() -> Path:
     """Folder of the bundles that come with CRONOS, one folder each. Raises BundleError as `resources_folder`."""
     return resources_folder() / "bundles"
+
+
+def own_bundles_folder() -> Path:
+    """Folder of the bundles that the user of this computer trained and installed; there may be none yet.
+
+    The environment variable CRONOS_BUNDLES names another one, such as one that a group shares.
+    """
+    named = os.environ.get("CRONOS_BUNDLES")
+    if named:
+        return Path(named)
+    if sys.platform == "win32":
+        data = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        data = Path.home() / "Library" / "Application Support"
+    else:
+        data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return data / "CRONOS" / "bundles"
 
 
 def sample_folder() -> Path:

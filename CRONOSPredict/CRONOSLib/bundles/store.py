@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.bundles.card import model_card
 from CRONOSLib.errors import BundleError
 from CRONOSLib.methods.registry import method_entry
-from CRONOSLib.resources import bundles_folder
+from CRONOSLib.resources import bundles_folder, own_bundles_folder
 from CRONOSLib.whole_folder import whole_folder
 
 if TYPE_CHECKING:
@@ -37,7 +39,9 @@ class Evaluation:
 
 
 def load_bundle(path_or_name: Path | str) -> Bundle:
-    """A bundle by its folder, or by its name among those that come with CRONOS; the hash of its weights is checked.
+    """A bundle by its folder, or by its name among those that come with CRONOS or were installed.
+
+    The hash of its weights is checked.
 
     Raises BundleError when it is not there, its schema is unknown, its description broken, or its weights missing or
     altered.
@@ -48,19 +52,17 @@ def load_bundle(path_or_name: Path | str) -> Bundle:
 
 
 def list_bundles(folder: Path | None = None, *, on_broken: Callable[[BundleError], None] | None = None) -> list[Bundle]:
-    """Bundles in a folder (default: those that come with CRONOS), by name. Their weights are not read.
+    """Bundles in a folder, by name; default: those that come with CRONOS, then the user's own. Weights are not read.
 
     on_broken: told about each bundle that cannot be read, which is then left out; None: raise instead
     Raises BundleError when the folder is not there, and for a broken bundle unless `on_broken` is given.
     """
-    folder = bundles_folder() if folder is None else Path(folder)
-    if not folder.is_dir():
+    if folder is None:
+        places = [*_places(bundles_folder()), *_places(own_bundles_folder())]
+    elif Path(folder).is_dir():
+        places = [Path(folder)] if (Path(folder) / DESCRIPTION).is_file() else _places(Path(folder))
+    else:
         raise BundleError(f"There is no folder '{folder}'. Give a folder that holds bundles.")
-    places = (
-        [folder]
-        if (folder / DESCRIPTION).is_file()
-        else sorted(path.parent for path in folder.glob(f"*/{DESCRIPTION}"))
-    )
     bundles = []
     for place in places:
         try:
@@ -77,7 +79,7 @@ def default_bundle(method: str | None = None) -> Bundle:
 
     Raises BundleError when there is none.
     """
-    candidates = [bundle for bundle in list_bundles() if method in (None, bundle.method)]
+    candidates = [bundle for bundle in list_bundles(bundles_folder()) if method in (None, bundle.method)]
     if not candidates:
         wanted = f"method '{method}'" if method else "forecasting"
         raise BundleError(
@@ -86,6 +88,27 @@ def default_bundle(method: str | None = None) -> Bundle:
         )
     best = max(candidates, key=lambda bundle: bundle.skill.mean if bundle.skill else float("-inf"))
     return load_bundle(_home(best))
+
+
+def install_bundle(bundle: Bundle) -> Bundle:
+    """Copy a bundle to the user's own, where it is found by its name; one of the same weights is not copied again.
+
+    Returns the copy, whose name gets a number where it is taken. Raises BundleError when its weights are missing or
+    altered, OutputError when the copy cannot be written.
+    """
+    verified_weights(bundle)
+    known = list_bundles(on_broken=lambda _: None)
+    for one in known:
+        if one.weights_sha256 == bundle.weights_sha256:
+            return one
+    taken = {one.name for one in known}
+    names = itertools.chain([bundle.name], (f"{bundle.name}-{number}" for number in itertools.count(2)))
+    name = next(name for name in names if name not in taken)
+    installed = replace(bundle, name=name, path=own_bundles_folder() / name)
+    with whole_folder(_home(installed), DESCRIPTION) as fresh:
+        shutil.copytree(_home(bundle), fresh, dirs_exist_ok=True)
+        (fresh / DESCRIPTION).write_text(json.dumps(installed.to_json(), indent=2, allow_nan=False) + "\n", "utf-8")
+    return installed
 
 
 def chosen_bundle(path_or_name: Path | str | None, method: str | None) -> Bundle | None:
@@ -150,14 +173,19 @@ def _folder_of(path_or_name: Path | str) -> Path:
     path = Path(path_or_name)
     if path.name == DESCRIPTION:
         path = path.parent
-    for folder in (path, bundles_folder() / path):
+    for folder in (path, bundles_folder() / path, own_bundles_folder() / path):
         if (folder / DESCRIPTION).is_file():
             return folder
     if path.is_dir():
         raise BundleError(f"Folder '{path}' is no bundle: it has no {DESCRIPTION}. Give the folder of a bundle.")
     names = ", ".join(bundle.name for bundle in list_bundles(on_broken=lambda _: None))
-    known = f"Those that come with CRONOS are {names}." if names else "None comes with CRONOS."
+    known = f"Known are {names}." if names else "None comes with CRONOS."
     raise BundleError(f"There is no bundle '{path_or_name}'. {known}")
+
+
+def _places(folder: Path) -> list[Path]:
+    """The folders of the bundles in a folder, by name."""
+    return sorted(path.parent for path in folder.glob(f"*/{DESCRIPTION}"))
 
 
 def _described(folder: Path) -> Bundle:

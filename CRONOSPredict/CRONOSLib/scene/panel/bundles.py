@@ -11,20 +11,24 @@ from slicer.i18n import tr as _
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.bundles.store import list_bundles
 from CRONOSLib.errors import BundleError
+from CRONOSLib.resources import own_bundles_folder
 from CRONOSLib.scene.panel.target import unit_words, unsuitable
 from CRONOSLib.series import LongitudinalSeries
 
 
 @dataclass(frozen=True)
 class BundleList:
-    """The bundles of a folder, best skill first, and one sentence for each that cannot be read."""
+    """The bundles of a folder, and one sentence for each that cannot be read.
+
+    Best skill first; the user's own stand behind those that come with CRONOS: skills on other patients say little.
+    """
 
     bundles: tuple[Bundle, ...] = ()
     complaints: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, folder: Path) -> BundleList:
-        """Bundles of a folder; "." stands for those that come with CRONOS."""
+        """Bundles of a folder; "." stands for those that come with CRONOS and the user's own."""
         complaints: list[str] = []
         try:
             found = list_bundles(
@@ -32,7 +36,7 @@ class BundleList:
             )
         except BundleError as error:
             return cls(complaints=(str(error),))
-        return cls(tuple(sorted(found, key=_skill, reverse=True)), tuple(complaints))
+        return cls(tuple(sorted(found, key=_rank)), tuple(complaints))
 
     def named(self, name: str) -> Bundle | None:
         """The bundle of that name; the best one when there is none of that name."""
@@ -59,5 +63,6 @@ def description(bundle: Bundle) -> str:
     return f"<b>{escape(bundle.title)}</b><br>{escape(facts)}<br>{shown}"
 
 
-def _skill(bundle: Bundle) -> float:
-    return bundle.skill.mean if bundle.skill else float("-inf")
+def _rank(bundle: Bundle) -> tuple[bool, float]:
+    own = bundle.path is not None and bundle.path.parent == own_bundles_folder()
+    return own, -bundle.skill.mean if bundle.skill else float("inf")
