@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from CRONOSLib.bundles.weights import load_method
 from CRONOSLib.errors import MethodError
 from CRONOSLib.evaluation.deformation import regularity
 from CRONOSLib.flow.deformation import exponential, voxel_cloud
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.forecast import ForecastOptions, forecast
+from CRONOSLib.imaging.grid import GridSpec
+from CRONOSLib.imaging.preparation import Preprocessing
 from CRONOSLib.methods.deformable import Visits, slope_through_reference
 from CRONOSLib.methods.interface import Members
 from CRONOSLib.methods.registry import create_method, method_entry, presets
+from CRONOSLib.methods.settings import settings_to_json
 from CRONOSLib.networks.voxel_cloud import CloudSettings, CloudVelocity, TimeInject
 from CRONOSLib.report import report
 from CRONOSLib.series import LongitudinalSeries, Scan, TimeSource, TimeUnit
@@ -251,3 +255,33 @@ def test_labels_need_a_method_that_deforms():
 def test_a_preset_that_cannot_be_had_is_one_sentence(method, preset, sentence):
     with pytest.raises(MethodError, match=sentence):
         forecast(patient(), 8.0, method=method, options=ForecastOptions(preset=preset))
+
+
+# --- with a network that learns from a cohort ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DEFORMING)
+def test_settings_come_back_from_a_bundle_as_they_were(name):
+    for preset in presets(name):
+        settings = create_method(name, preset=preset).settings
+        written = json.loads(json.dumps(settings_to_json(settings), allow_nan=False))
+        assert create_method(name, written).settings == settings
+
+
+def test_a_trained_start_becomes_a_bundle_that_forecasts(growing_cohort, tmp_path):
+    from CRONOSLib.training.fit import fit
+    from CRONOSLib.training.settings import TrainSettings
+
+    chosen = {**NETWORK, "fit_size": 16, "descent": {"iterations": 2}}
+    settings = TrainSettings(
+        steps=2,
+        preset="amortised",
+        method_settings=chosen,
+        preprocessing=Preprocessing(GridSpec(spacing_mm=4.0)),
+        validate_every=2,
+        precision="32-true",
+    )
+    made = fit(growing_cohort, "noder", tmp_path / "run", settings)
+    method = load_method(made.bundle, torch.device("cpu"))
+    assert method.settings.descent.iterations == 2
+    assert torch.isfinite(method.forecast(growth()).forecast).all()
