@@ -11,7 +11,12 @@ from typing import Annotated
 
 import slicer
 import vtk
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import (
+    vtkMRMLDisplayableNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLSequenceBrowserNode,
+)
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
@@ -90,6 +95,17 @@ class CRONOSPredictParameterNode:
     threshold     - smallest change that counts, in the scan's units; 0 proposes one
     truth         - scan that the forecast is checked against
     overlayOpacity - of the map of change over the scans, %
+    live          - forecast anew whenever the target moves
+    firstTime, lastTime - of the forecasts through time, as `target`; "": from the first scan to the longest horizon
+    frames        - how many forecasts from first to last
+    quantity      - what is measured over time: mean or changed
+    region        - segments or region of interest to measure in; none: the whole body
+    showAligned   - each forecast brings the aligned scans into the scene as well
+    keepIntermediate - a new forecast leaves the aligned scans and flows of earlier ones in the scene
+    flowSolver, flowSteps - of the flow that is looked at
+    flow          - browser of the flow that is shown
+    flowOverlay   - map of the flow over the slice views: speed, disagreement, bend; "" for none
+    flowOpacity   - of that map, %
     """
 
     method: str
@@ -108,6 +124,19 @@ class CRONOSPredictParameterNode:
     truth: vtkMRMLScalarVolumeNode
     threshold: float = 0.0
     overlayOpacity: Annotated[int, WithinRange(0, 100)] = 50
+    live: bool = False
+    firstTime: str
+    lastTime: str
+    frames: Annotated[int, WithinRange(2, 100)] = 9
+    quantity: str = "changed"
+    region: vtkMRMLDisplayableNode
+    showAligned: bool = False
+    keepIntermediate: bool = False
+    flowSolver: str = "euler"
+    flowSteps: Annotated[int, WithinRange(1, 64)] = 4
+    flow: vtkMRMLSequenceBrowserNode
+    flowOverlay: str
+    flowOpacity: Annotated[int, WithinRange(0, 100)] = 50
 
 
 class CRONOSPredictWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -219,6 +248,7 @@ class CRONOSPredictLogic(ScriptedLoadableModuleLogic):
         bundle=None,
         method=None,
         onProgress=None,
+        showAligned=False,
         **options,
     ):
         """Forecast from volume nodes and wait for the result, which is added to the scene; the nodes stay as they are.
@@ -231,8 +261,11 @@ class CRONOSPredictLogic(ScriptedLoadableModuleLogic):
         :param bundle: name or folder of a trained model; None: the best that comes with CRONOS, if `method` needs one.
         :param method: name of the method; None: that of the bundle.
         :param onProgress: called with what is being done and the fraction done; it may raise to stop.
-        :param options: fields of `CRONOSLib.forecast.ForecastOptions`, such as `device="cpu"` or `steps=4`.
-        :return: `CRONOSLib.scene.results.ResultNodes` with the nodes `forecast`, `change` and `spread`.
+        :param showAligned: add the earlier scans as they were aligned with the last one as well.
+        :param options: fields of `CRONOSLib.forecast.ForecastOptions`, such as `device="cpu"` or `steps=4`; with
+            `keep_trajectory=True` the states of the flow come as sequences.
+        :return: `CRONOSLib.scene.results.ResultNodes` with the nodes `forecast`, `change` and `spread`, and where they
+            were asked for, `flow` and `aligned`.
         :raises CRONOSLib.errors.CronosError: with one sentence that says what is wrong and what to do.
 
         >>> CRONOSPredictLogic().forecast([first, second], ["2023-01-10", "2023-07-02"], targetDate="2024-01-15")
@@ -244,7 +277,13 @@ class CRONOSPredictLogic(ScriptedLoadableModuleLogic):
 
         scans = series_of_dates(nodes, dates) if times is None else series_of_times(nodes, times, parse_unit(unit))
         results = forecast_nodes(
-            scans, targetDate, bundle=bundle, method=method, options=ForecastOptions(**options), on_progress=onProgress
+            scans,
+            targetDate,
+            bundle=bundle,
+            method=method,
+            options=ForecastOptions(**options),
+            on_progress=onProgress,
+            show_aligned=showAligned,
         )
         for warning in results.warnings:
             logging.warning(warning)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from CRONOSLib.worker.client import WorkerClient
 from odd_worker import odd_command
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # slicerhost
+os.environ["CRONOS_BUNDLES"] = str(Path(__file__).with_name("no-bundles"))  # not those of whoever runs the tests
 
 SIZE, SPACING_MM = (28, 32, 16), (2.0, 2.0, 3.0)
 FIRST_VISIT = datetime(2020, 1, 1)
@@ -129,6 +132,21 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return load_bundle(folder)
 
 
+@pytest.fixture(scope="session")
+def winding_bundle(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The tiny CRONOS with weights drawn at random: an untrained one does not move at all."""
+    method = create_method(tiny_bundle.method, tiny_bundle.settings)
+    import torch
+
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for weight in method.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    folder = tmp_path_factory.mktemp("winding") / "winding"
+    save_bundle(folder, replace(tiny_bundle, name="winding"), method)
+    return load_bundle(folder)
+
+
 @pytest.fixture
 def host():
     """Slicer's panels without Slicer, on an empty scene; skipped where slicer-core or Qt is missing."""
@@ -180,3 +198,39 @@ def choose() -> Callable[..., None]:
         action.trigger()
 
     return click
+
+
+@pytest.fixture(scope="session")
+def panel_worker() -> Iterator[WorkerClient]:
+    """One worker for the panels of all tests: each would import torch anew."""
+    client = WorkerClient()
+    yield client
+    WorkerClient.close(client)
+
+
+@pytest.fixture
+def shared_worker(host, panel_worker: WorkerClient, monkeypatch: pytest.MonkeyPatch) -> WorkerClient:
+    """Panels work with `panel_worker`, and leave it alive."""
+
+    def finish() -> None:
+        panel_worker.cancel()
+        panel_worker.wait()
+
+    monkeypatch.setattr("CRONOSLib.scene.panel.job.WorkerClient", lambda on_log: panel_worker)
+    monkeypatch.setattr(panel_worker, "close", finish)
+    return panel_worker
+
+
+@pytest.fixture
+def filled(shared_worker: WorkerClient, panel, head, choose):
+    """A panel with three visits, 60 days apart, and the method that draws a line."""
+    import slicer
+    from CRONOSLib.scene.nodes import add_volume
+    from panel_driver import pick
+
+    for index in range(3):
+        day = (FIRST_VISIT + timedelta(days=60 * index)).date()
+        add_volume(slicer.mrmlScene, head(5 + 2 * index), f"T1 {day}")
+        choose(panel, f"T1 {day}")
+    pick(panel.ui.methodCombo, "linear")
+    return panel

@@ -10,7 +10,6 @@ import pytest
 import SimpleITK as sitk
 import torch
 from CRONOSLib.bundles.bundle import Bundle
-from CRONOSLib.bundles.store import load_bundle, save_bundle
 from CRONOSLib.errors import MethodError
 from CRONOSLib.flow.solvers import SOLVERS, Solver, integrate
 from CRONOSLib.forecast import Forecast, forecast
@@ -22,19 +21,6 @@ from CRONOSLib.series import LongitudinalSeries
 from odd_worker import AS_IN_FILES
 
 MakeSeries = Callable[..., LongitudinalSeries]
-
-
-@pytest.fixture(scope="module")
-def winding_bundle(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The tiny CRONOS with weights drawn at random: an untrained one does not move at all."""
-    method = create_method(tiny_bundle.method, tiny_bundle.settings)
-    torch.manual_seed(5)
-    with torch.no_grad():
-        for weight in method.parameters():
-            weight.add_(0.1 * torch.randn_like(weight))
-    folder = tmp_path_factory.mktemp("winding") / "winding"
-    save_bundle(folder, replace(tiny_bundle, name="winding"), method)
-    return load_bundle(folder)
 
 
 def flowing(series: LongitudinalSeries, bundle: Bundle, steps: int, solver: str = "euler") -> Forecast:

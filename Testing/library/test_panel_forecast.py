@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -20,69 +18,13 @@ from CRONOSLib.imaging.registration import Alignment  # noqa: E402
 from CRONOSLib.scene.nodes import add_volume  # noqa: E402
 from CRONOSLib.scene.results import last_scan_of, results_of  # noqa: E402
 from CRONOSLib.scene.series import series_of_dates  # noqa: E402
-from CRONOSLib.worker.client import WorkerClient  # noqa: E402
+from panel_driver import pick, run, shown_views, until  # noqa: E402
 from slicerhost import load_module  # noqa: E402
-
-FIRST = datetime(2020, 1, 1)
-
-
-@pytest.fixture(scope="module")
-def worker():
-    """One worker for all panels of this file: each would import torch anew."""
-    client = WorkerClient()
-    yield client
-    WorkerClient.close(client)
 
 
 @pytest.fixture(autouse=True)
-def shared_worker(host, worker, monkeypatch) -> None:
-    def finish() -> None:
-        worker.cancel()
-        worker.wait()
-
-    monkeypatch.setattr("CRONOSLib.scene.panel.job.WorkerClient", lambda on_log: worker)
-    monkeypatch.setattr(worker, "close", finish)
-
-
-@pytest.fixture
-def filled(panel, head, choose):
-    """A panel with three visits, 60 days apart, and the method that draws a line."""
-    for index in range(3):
-        day = (FIRST + timedelta(days=60 * index)).date()
-        add_volume(slicer.mrmlScene, head(5 + 2 * index), f"T1 {day}")
-        choose(panel, f"T1 {day}")
-    pick(panel.ui.methodCombo, "linear")
-    return panel
-
-
-def pick(combo, data: str) -> None:
-    """Choose an item as a click does."""
-    index = combo.findData(data)
-    assert index >= 0, data
-    combo.setCurrentIndex(index)
-    combo.activated.emit(index)
-
-
-def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    """Let Qt work until something is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it took too long"
-        slicer.app.processEvents()
-        time.sleep(0.005)
-    slicer.app.processEvents()
-
-
-def shown_views() -> list[str]:
-    layouts = slicer.app.layoutManager()
-    names = layouts.sliceViewNames()
-    return [name for name in names if layouts.sliceWidget(name).mrmlSliceNode().IsMappedInLayout()]
-
-
-def run(panel) -> None:
-    panel.ui.forecastButton.click()
-    assert panel.ui.forecastButton.text == "Cancel", panel.ui.messageLabel.text
-    until(lambda: panel.ui.forecastButton.text == "Forecast")
+def one_worker(shared_worker) -> None:
+    """All panels of this file share a worker."""
 
 
 def test_a_target_is_proposed_and_described(filled) -> None:

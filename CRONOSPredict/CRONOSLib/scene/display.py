@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
+from CRONOSLib.scene.nodes import thinned
 from CRONOSLib.scene.session import CHANGE_COLORS, SPREAD_COLORS
 
 _WINDOW_PERCENTILES = (0.5, 99.5)
@@ -12,10 +13,6 @@ _WINDOW_PERCENTILES = (0.5, 99.5)
 
 _MAP_PERCENTILE = 99.5
 """Strength of a map, among its voxels that are not zero, that the strongest colour stands for."""
-
-_SAMPLE = 500_000
-"""Voxels of a map that are looked at, evenly spaced: the window must not wait for all of them."""
-
 
 _WEAK = 0.05
 """Part of the strongest colour of a map below which it counts as zero."""
@@ -36,18 +33,17 @@ def show_like(node: slicer.vtkMRMLScalarVolumeNode, scan: slicer.vtkMRMLScalarVo
     _show(node, like.GetColorNodeID(), window=like.GetWindow(), level=like.GetLevel())
 
 
-def show_change(node: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Blue where the intensity falls, red where it rises, neutral at zero: the window is symmetric about zero."""
-    _show(node, CHANGE_COLORS, window=2 * _strength(node), level=0.0)
+def show_change(node: slicer.vtkMRMLScalarVolumeNode, strongest: float | None = None) -> None:
+    """Blue where the intensity falls, red where it rises, neutral at zero: the window is symmetric about zero.
+
+    strongest: change that the strongest colours stand for; None: `strongest_of` the node
+    """
+    _show(node, CHANGE_COLORS, window=2 * (strongest or strongest_of(node)), level=0.0)
 
 
-def show_spread(node: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Dark where the members agree, bright where they differ."""
-    show_strength(node, _strength(node))
-
-
-def show_strength(node: slicer.vtkMRMLScalarVolumeNode, strongest: float) -> None:
-    """Dark at zero, bright at the strongest value and beyond."""
+def show_spread(node: slicer.vtkMRMLScalarVolumeNode, strongest: float | None = None) -> None:
+    """Dark where the members agree or nothing moves, bright where they differ; `strongest` as in `show_change`."""
+    strongest = strongest or strongest_of(node)
     _show(node, SPREAD_COLORS, window=strongest, level=strongest / 2)
 
 
@@ -58,10 +54,9 @@ def let_weak_through(node: slicer.vtkMRMLScalarVolumeNode) -> None:
     display.ApplyThresholdOn()
 
 
-def _strength(node: slicer.vtkMRMLScalarVolumeNode) -> float:
-    voxels = slicer.util.arrayFromVolume(node)
-    step = max(1, round((voxels.size / _SAMPLE) ** (1 / 3)))
-    magnitude = np.abs(voxels[::step, ::step, ::step])
+def strongest_of(node: slicer.vtkMRMLScalarVolumeNode) -> float:
+    """Magnitude of a map, in its own units, below which almost all of its voxels lie that are not 0; 1 for none."""
+    magnitude = np.abs(thinned(slicer.util.arrayFromVolume(node)))
     changed = magnitude[magnitude > 0]
     return float(np.percentile(changed, _MAP_PERCENTILE)) if changed.size else 1.0
 

@@ -11,7 +11,7 @@ import slicer
 
 from CRONOSLib.scene import display
 from CRONOSLib.scene.hierarchy import SubjectHierarchy
-from CRONOSLib.scene.nodes import add_volume, fill_volume, nodes_of_class
+from CRONOSLib.scene.nodes import add_volume, filled_volume, nodes_of_class
 from CRONOSLib.scene.results import RESULT_ATTRIBUTE
 from CRONOSLib.scene.steps import Steps
 from CRONOSLib.series import LongitudinalSeries
@@ -28,7 +28,7 @@ SCAN_ATTRIBUTE = "CRONOS.FlowOf"
 """Attribute of a volume that moves: date or time of the scan that the flow carries."""
 
 _STATES, _SPEEDS = "CRONOS.FlowStates", "CRONOS.FlowSpeeds"
-_DISAGREEMENT, _BEND, _LAST_SCAN = "CRONOS.FlowDisagreement", "CRONOS.FlowBend", "CRONOS.LastScan"
+_DISAGREEMENT, _BEND, _LAST_SCAN = "CRONOS.FlowDisagreement", "CRONOS.FlowBend", "CRONOS.FlowLastScan"
 _STRAIGHTNESS, _SOLVER, _NFE = "CRONOS.Straightness", "CRONOS.Solver", "CRONOS.NFE"
 
 
@@ -74,9 +74,9 @@ class FlowNodes:
 
     def __iter__(self) -> Iterator[slicer.vtkMRMLNode]:
         moved = (*self.states, *self.speeds)
+        yield self.browser  # first: a browser that misses a volume makes another one
+        yield from [self.browser.GetSequenceNode(volume) for volume in moved]
         yield from (*moved, self.bend, *([self.disagreement] if self.disagreement else []))
-        yield from (self.browser.GetSequenceNode(volume) for volume in moved)
-        yield self.browser
 
 
 def flow_of(browser: slicer.vtkMRMLSequenceBrowserNode | None) -> FlowNodes | None:
@@ -109,19 +109,19 @@ def adding_flow(
     sequences: list[slicer.vtkMRMLSequenceNode] = []
     for what, images in (("flow", flow.states), ("flow speed", flow.speeds)):
         for scan, steps in zip(scans, images):
-            sequences.append(_new_sequence(f"{scan.name} {what} {target}"))
+            sequences.append(_new_sequence(f"{scan.name} {what} {target} steps"))
             for tau, image in zip(flow.taus, steps):
-                _set_step(sequences[-1], tau, image)
+                _set_step(sequences[-1], tau, image, series.describe_time(scan.time))
                 yield
     if not keep_earlier:
         remove_flows(last)
-    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", scene.GenerateUniqueName(f"Flow {target}"))
+    browser = scene.AddNode(_new_browser(scene.GenerateUniqueName(f"Flow {target}"), flow))
     made: list[slicer.vtkMRMLNode] = [browser]
     try:
-        _describe(browser, flow, last)
+        browser.SetNodeReferenceID(_LAST_SCAN, last.GetID())
         for index, sequence in enumerate(sequences):
             role = _STATES if index < len(scans) else _SPEEDS
-            made += _browse(browser, sequence, role, series.describe_time(scans[index % len(scans)].time))
+            made += _browse(browser, sequence, role)
             yield
         for role, name, image in ((_DISAGREEMENT, "disagreement", flow.disagreement), (_BEND, "bend", flow.bend)):
             if image is not None:
@@ -165,33 +165,36 @@ def _new_sequence(name: str) -> slicer.vtkMRMLSequenceNode:
     return sequence
 
 
-def _set_step(sequence: slicer.vtkMRMLSequenceNode, tau: float, image: sitk.Image) -> None:
-    node = slicer.vtkMRMLScalarVolumeNode()
+def _set_step(sequence: slicer.vtkMRMLSequenceNode, tau: float, image: sitk.Image, scan: str) -> None:
+    node = filled_volume(image)
     node.SetName(f"{sequence.GetName()} {tau:.3g}")
-    fill_volume(node, image)
+    node.SetAttribute(RESULT_ATTRIBUTE, FLOW)
+    node.SetAttribute(SCAN_ATTRIBUTE, scan)
     sequence.SetDataNodeAtValue(node, f"{tau:.10g}")
 
 
-def _describe(browser: slicer.vtkMRMLSequenceBrowserNode, flow: Flow, last: slicer.vtkMRMLScalarVolumeNode) -> None:
+def _new_browser(name: str, flow: Flow) -> slicer.vtkMRMLSequenceBrowserNode:
+    """A browser that is not in the scene yet: lists look at attributes when a node comes."""
+    browser = slicer.vtkMRMLSequenceBrowserNode()
+    browser.SetName(name)
     browser.SetAttribute(RESULT_ATTRIBUTE, FLOW)
     browser.SetAttribute(_STRAIGHTNESS, repr(flow.straightness))
     browser.SetAttribute(_SOLVER, flow.solver)
     browser.SetAttribute(_NFE, str(flow.nfe))
-    browser.SetNodeReferenceID(_LAST_SCAN, last.GetID())
     browser.SetIndexDisplayFormat("%.2f")
     browser.SetPlaybackRateFps(2.0)
+    return browser
 
 
 def _browse(
-    browser: slicer.vtkMRMLSequenceBrowserNode, sequence: slicer.vtkMRMLSequenceNode, role: str, scan: str
+    browser: slicer.vtkMRMLSequenceBrowserNode, sequence: slicer.vtkMRMLSequenceNode, role: str
 ) -> tuple[slicer.vtkMRMLSequenceNode, slicer.vtkMRMLScalarVolumeNode]:
     """Add a sequence to the scene and its browser, and the volume that shows its step."""
     scene = browser.GetScene()
     modifying = browser.StartModify()  # else the logic of sequences makes a volume of its own
     scene.AddNode(sequence)
-    volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(sequence.GetName()))
-    volume.SetAttribute(RESULT_ATTRIBUTE, FLOW)
-    volume.SetAttribute(SCAN_ATTRIBUTE, scan)
+    name = scene.GenerateUniqueName(sequence.GetName().removesuffix(" steps"))
+    volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     volume.CopyContent(sequence.GetNthDataNode(sequence.GetNumberOfDataNodes() - 1))
     browser.AddSynchronizedSequenceNode(sequence)
     browser.AddProxyNode(volume, sequence, False)
@@ -213,7 +216,7 @@ def _show(flow: FlowNodes) -> None:
         display.show_like(state, flow.last)
     fastest = max(_strongest(flow.browser.GetSequenceNode(speed)) for speed in flow.speeds) or 1.0
     for speed in flow.speeds:
-        display.show_strength(speed, fastest)
+        display.show_spread(speed, fastest)
         display.let_weak_through(speed)
     if flow.disagreement is not None:
         display.let_weak_through(flow.disagreement)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from CRONOSLib.bundles.store import chosen_bundle
 from CRONOSLib.errors import SeriesError
+from CRONOSLib.scene.aligned import adding_aligned
+from CRONOSLib.scene.flow import adding_flow
 from CRONOSLib.scene.results import ResultNodes, add_results
 from CRONOSLib.scene.series import Date, NodeSeries, as_datetime
+from CRONOSLib.scene.steps import finished
 from CRONOSLib.scene.timeline import TimelineNodes, add_timeline
 
 if TYPE_CHECKING:
@@ -24,16 +28,21 @@ def forecast_nodes(
     method: str | None = None,
     options: ForecastOptions | None = None,
     on_progress: Callable[[str, float], None] | None = None,
+    show_aligned: bool = False,
 ) -> ResultNodes:
     """Forecast the scans of volume nodes, wait for it, and add the result to their scene.
 
     target: a date, or a time in the unit of the series
     bundle: name or folder of a trained method; None: the best that comes with CRONOS, unless `method` needs none
+    show_aligned: add the earlier scans as they were aligned as well
 
-    The other arguments are those of `CRONOSLib.forecast.forecast`, and so are the errors.
+    The other arguments are those of `CRONOSLib.forecast.forecast`, and so are the errors. When the options keep the
+    trajectory, its states come as nodes, too.
     """
     from CRONOSLib.forecast import ForecastOptions, forecast
+    from CRONOSLib.timeline import aligned_frames
 
+    last = scans.last_node
     result = forecast(
         scans.series,
         _time_of(scans, target),
@@ -42,7 +51,10 @@ def forecast_nodes(
         options=options or ForecastOptions(),
         on_progress=on_progress,
     )
-    return add_results(scans.last_node.GetScene(), result, scans.last_node)
+    nodes = add_results(last.GetScene(), result, last)
+    aligned = finished(adding_aligned(aligned_frames(result), result.series, last)) if show_aligned else ()
+    flow = result.flow and finished(adding_flow(result.flow, result.series, result.target_time, last))
+    return replace(nodes, flow=flow, aligned=aligned)
 
 
 def forecast_through_time(

@@ -63,11 +63,18 @@ class SubjectHierarchy:
             self._node.CreateItem(parent, node)
 
     def remove(self, node: slicer.vtkMRMLNode) -> None:
-        """Take a data node out of its scene, with its item; outside the application nothing else removes items."""
+        """Take a data node out of its scene, with its item and what only it has: display and storage."""
         item = self._node.GetItemByDataNode(node)
         if item:
             self._node.RemoveItem(item, False)
-        node.GetScene().RemoveNode(node)
+        scene, own = node.GetScene(), []
+        if node.IsA("vtkMRMLDisplayableNode"):
+            own += [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+        if node.IsA("vtkMRMLStorableNode"):
+            own += [node.GetNthStorageNode(index) for index in range(node.GetNumberOfStorageNodes())]
+        for other in (node, *own):
+            if other is not None:
+                scene.RemoveNode(other)
 
     def home_of(self, node: slicer.vtkMRMLNode) -> int:
         """Item under which the studies of a node's patient belong: its patient, else its parent, else no item."""

@@ -11,13 +11,13 @@ import slicer
 from CRONOSLib.scene import display
 from CRONOSLib.scene.dates import keep_date
 from CRONOSLib.scene.hierarchy import SubjectHierarchy
-from CRONOSLib.scene.nodes import add_volume, fill_volume, nodes_of_class
+from CRONOSLib.scene.nodes import add_volume, filled_volume, nodes_of_class
+from CRONOSLib.scene.steps import Steps, finished
 from CRONOSLib.series import LongitudinalSeries
 
 if TYPE_CHECKING:  # a scene is shown without torch, which a forecast needs
-    import SimpleITK as sitk
-
     from CRONOSLib.forecast import Forecast
+    from CRONOSLib.scene.flow import FlowNodes
     from CRONOSLib.worker.job import ForecastResult
 
 RESULT_ATTRIBUTE = "CRONOS.Result"
@@ -44,12 +44,16 @@ class ResultNodes:
     change:   forecast minus last scan, in the scan's own units
     spread:   standard deviation of the members, or None when there is one member only
     warnings: what the user should know about this forecast
+    flow:     how it was reached, when the console asked for the trajectory
+    aligned:  the earlier scans as they were aligned, when the console asked for them
     """
 
     forecast: slicer.vtkMRMLScalarVolumeNode
     change: slicer.vtkMRMLScalarVolumeNode
     spread: slicer.vtkMRMLScalarVolumeNode | None
     warnings: tuple[str, ...] = ()
+    flow: FlowNodes | None = None
+    aligned: tuple[slicer.vtkMRMLScalarVolumeNode, ...] = ()
 
     def __iter__(self) -> Iterator[slicer.vtkMRMLScalarVolumeNode]:
         return (node for node in (self.forecast, self.change, self.spread) if node is not None)
@@ -77,30 +81,50 @@ def add_results(
     *,
     live: bool = False,
 ) -> ResultNodes:
+    """`adding_results`, all at once."""
+    return finished(adding_results(scene, forecast, last_scan, live=live))
+
+
+def adding_results(
+    scene: slicer.vtkMRMLScene,
+    forecast: Forecast | ForecastResult,
+    last_scan: slicer.vtkMRMLScalarVolumeNode,
+    *,
+    live: bool = False,
+) -> Steps[ResultNodes]:
     """Volume nodes of a forecast, named after the last scan and the target.
 
     They stand in a study of their own, dated with the target, beside the studies of the last scan's patient. The
     forecast is shown with the window of the last scan. A forecast of the same scans, method and date gets new voxels
-    in the nodes that it has: nothing piles up.
+    in the nodes that it has: nothing piles up. The scene sees nothing of it before the last step.
 
     live: it takes the place of this scan's other live forecast, whatever its date, and leaves all others alone
     """
     target = forecast.series.describe_time(forecast.target_time)
     identity = _identity(forecast, live)
-    earlier = _earlier(scene, last_scan, identity, live)
     images = {"forecast": forecast.image, "change": forecast.change, "spread": forecast.spread}
-    nodes = {}
+    filled: dict[str, slicer.vtkMRMLScalarVolumeNode] = {}
+    strongest: dict[str, float] = {}
     for kind, image in images.items():
         if image is not None:
+            filled[kind] = filled_volume(image)
+            yield
+            if kind != "forecast":
+                strongest[kind] = display.strongest_of(filled[kind])
+                yield
+    earlier = _earlier(scene, last_scan, identity, live)
+    nodes = {}
+    for kind in images:
+        if kind in filled:
             name = f"{last_scan.GetName()} {'live ' if live else ''}{kind} {target}"
-            nodes[kind] = _result(scene, earlier.get(kind), image, name, identity | {RESULT_ATTRIBUTE: kind})
+            nodes[kind] = _result(scene, earlier.get(kind), filled[kind], name, identity | {RESULT_ATTRIBUTE: kind})
         elif kind in earlier:
             SubjectHierarchy(scene).remove(earlier[kind])
     if "forecast" not in earlier:
         display.show_like(nodes["forecast"], last_scan)
-    display.show_change(nodes["change"])
+    display.show_change(nodes["change"], strongest["change"])
     if "spread" in nodes:
-        display.show_spread(nodes["spread"])
+        display.show_spread(nodes["spread"], strongest["spread"])
     results = ResultNodes(nodes["forecast"], nodes["change"], nodes.get("spread"), tuple(forecast.warnings))
     _refer(results, last_scan)
     hierarchy = SubjectHierarchy(scene)
@@ -158,16 +182,19 @@ def _earlier(
 def _result(
     scene: slicer.vtkMRMLScene,
     node: slicer.vtkMRMLScalarVolumeNode | None,
-    image: sitk.Image,
+    filled: slicer.vtkMRMLScalarVolumeNode,
     name: str,
     attributes: dict[str, str],
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    """The node with other voxels, or a new one."""
+    """The node with the voxels of a filled one, or the filled one itself."""
     if node is None:
-        node = add_volume(scene, image, name)
-        node.SetDescription(_NOTICE)
+        filled.SetName(scene.GenerateUniqueName(name))
+        filled.SetDescription(_NOTICE)
+        node = scene.AddNode(filled)
+        node.CreateDefaultDisplayNodes()
     else:
-        fill_volume(node, image)
+        node.SetAndObserveImageData(filled.GetImageData())
+        node.CopyOrientation(filled)
         if node.GetAttribute(TARGET_ATTRIBUTE) != attributes[TARGET_ATTRIBUTE]:
             node.SetName(name)
     for attribute, value in attributes.items():

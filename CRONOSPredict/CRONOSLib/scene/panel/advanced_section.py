@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 from CRONOSLib.scene.panel.state import PanelState
 from CRONOSLib.scene.panel.widgets import fill_combo, on_choice
 
-_SOLVERS = ("euler", "midpoint", "heun", "rk4", "dopri5")  # as in CRONOSLib.flow.solvers, which needs torch
+SOLVERS = ("euler", "midpoint", "heun", "rk4", "dopri5")  # as in CRONOSLib.flow.solvers, which needs torch
 _AGGREGATIONS = ("last", "mean", "learned")  # as in CRONOSLib.flow.aggregation, which needs torch
 
 
@@ -24,7 +24,7 @@ class AdvancedSection:
                 ui.alignmentCombo,
                 [own, (_("Off"), "off"), (_("Rigid"), "rigid"), (_("Affine"), "affine")],
             ),
-            "solver": (ui.solverCombo, [own, *((name, name) for name in _SOLVERS)]),
+            "solver": (ui.solverCombo, [own, *((name, name) for name in SOLVERS)]),
             "aggregation": (ui.aggregationCombo, [own, *((name, name) for name in _AGGREGATIONS)]),
             "precision": (
                 ui.precisionCombo,

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import qt
 import slicer
@@ -15,11 +16,12 @@ from CRONOSLib.errors import CronosError, SeriesError, WorkerError
 from CRONOSLib.evaluation.check import Check
 from CRONOSLib.imaging.intensity import IntensitySpec
 from CRONOSLib.imaging.registration import Alignment
+from CRONOSLib.scene.aligned import adding_aligned
 from CRONOSLib.scene.nodes import image_of
 from CRONOSLib.scene.panel.reading import SeriesReader
 from CRONOSLib.scene.panel.slices import Slices, Work
 from CRONOSLib.scene.panel.state import PanelState
-from CRONOSLib.scene.results import ResultNodes, add_results
+from CRONOSLib.scene.results import ResultNodes, adding_results
 from CRONOSLib.worker.client import Listener, WorkerClient
 from CRONOSLib.worker.job import CheckJob, ForecastJob, ForecastResult
 from CRONOSLib.worker.protocol import Device
@@ -51,6 +53,7 @@ class ForecastOrder:
             bundle=bundle.path if bundle else None,
             method=None if bundle else state.choices.method,
             options=state.options(),
+            keep_aligned=state.choices.showAligned,
         )
         return cls(job, tuple(row.node.GetID() for row in state.scans.rows() if row.used))
 
@@ -84,8 +87,9 @@ class PanelJob:
         self._on_progress, self._on_done, self._on_devices = on_progress, on_done, on_devices
         self._client: WorkerClient | None = None
         self._waits_for_devices = False
-        self._slices = Slices()
+        self._slices, self._aside = Slices(), Slices()  # what the user waits for, and what not
         self._open = 0
+        self._unread: list[Listener] = []
         self._reader = SeriesReader()
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_MS)
@@ -111,14 +115,24 @@ class PanelJob:
     def start(self, state: PanelState) -> None:
         """Forecast with the choices of the panel as they are now."""
         order = ForecastOrder.of(state)
-        self.order(order, Listener(self._on_progress, partial(self._take, order.last), self._fail, self._cancelled))
+        self.order(order, self.listener(partial(self._take, order, state.choices.keepIntermediate)))
+
+    def listener(self, take: Callable[[Any], None]) -> Listener:
+        """Tells the panel of progress, errors and the cancel of a job; its result goes to `take`."""
+        return Listener(self._on_progress, take, self._fail, self._cancelled)
+
+    def add(self, work: Work) -> None:
+        """Work on the scene in pieces; until it ends, something is under way."""
+        self._slices.add(work)
+        self._timer.start()
 
     def order(self, order: ForecastOrder, listener: Listener, *, live: bool = False) -> None:
         """Read the scans of an order; then the worker takes over.
 
         live: the user does not wait for it, and the next one takes its place
         """
-        self._slices.add(self._reading(order, listener, live))
+        self._unread.append(listener)
+        (self._aside if live else self._slices).add(self._reading(order, listener, live))
         self._timer.start()
 
     def check(
@@ -134,13 +148,21 @@ class PanelJob:
 
         take: gets what was measured, and returns what to tell the user
         """
-        self._slices.add(self._checking((forecast, last_scan, truth), alignment, intensity, take))
-        self._timer.start()
+        self.add(self._checking((forecast, last_scan, truth), alignment, intensity, take))
+
+    def done(self, nodes: ResultNodes | None, said: str) -> None:
+        """Tell the panel that a job ended, with the nodes of a forecast or without, and what the user should read."""
+        self._on_done(nodes, said)
 
     def cancel(self) -> None:
         """Give up what runs; answered within a second."""
-        if self._slices.busy:
-            self._slices.clear()
+        busy, unread = self._slices.busy, self._unread
+        self._slices.clear()
+        self._aside.clear()
+        self._unread = []
+        for listener in unread:
+            listener.cancelled()
+        if busy and not unread:
             self._cancelled()
         if self._client is not None:
             self._client.cancel()
@@ -149,6 +171,7 @@ class PanelJob:
         """End the worker."""
         self._timer.stop()
         self._slices.clear()
+        self._aside.clear()
         client, self._client = self._client, None
         if client is not None:
             client.close()
@@ -163,10 +186,12 @@ class PanelJob:
             while self._reader.step(nodes := order.nodes()):
                 yield
         except CronosError as error:
-            listener.error(error)
-            return
+            self._unread.remove(listener)
+            return partial(listener.error, error)
+        self._unread.remove(listener)
         job = replace(order.job, series=self._reader.series(order.job.series, nodes))
         self._worker().submit(job, listener if live else self._waited_for(listener))
+        return None
 
     def _waited_for(self, listener: Listener) -> Listener:
         """The same listener, counted until it has heard the end."""
@@ -195,40 +220,45 @@ class PanelJob:
                 images.append(image_of(node))
                 yield
         except CronosError as error:
-            self._fail(error)
-            return
+            return partial(self._fail, error)
 
         def finish(result: Check) -> None:
-            self._on_done(None, "\n".join(text for text in (take(result), *result.warnings) if text))
+            self.done(None, "\n".join(text for text in (take(result), *result.warnings) if text))
 
         job = CheckJob(*images, alignment, intensity)
-        listener = Listener(self._on_progress, finish, self._fail, self._cancelled)
-        self._worker().submit(job, self._waited_for(listener))
+        self._worker().submit(job, self._waited_for(self.listener(finish)))
+        return None
 
     def _poll(self) -> None:
         self._slices.step()
+        self._aside.step()
         if self._client is not None:
             self._client.poll()
         busy = self._client is not None and self._client.busy
-        if not (self._slices.busy or busy or self._waits_for_devices):
+        if not (self._slices.busy or self._aside.busy or busy or self._waits_for_devices):
             self._timer.stop()
 
     def _take_info(self, info) -> None:
         self._waits_for_devices = False
         self._on_devices(info.devices)
 
-    def _take(self, last_id: str, result: ForecastResult) -> None:
-        last_scan = slicer.mrmlScene.GetNodeByID(last_id)
+    def _take(self, order: ForecastOrder, keep_earlier: bool, result: ForecastResult) -> None:
+        self.add(self._adding(order, keep_earlier, result))
+
+    def _adding(self, order: ForecastOrder, keep_earlier: bool, result: ForecastResult) -> Work:
+        """Bring a result into the scene."""
+        last_scan = slicer.mrmlScene.GetNodeByID(order.last)
         if last_scan is None:
-            self._on_done(None, _("The last scan left the scene, so its forecast was dropped. Add the scan again."))
-            return
-        nodes = add_results(slicer.mrmlScene, result, last_scan)
-        self._on_done(nodes, "\n".join(nodes.warnings))
+            gone = _("The last scan left the scene, so its forecast was dropped. Add the scan again.")
+            return partial(self.done, None, gone)
+        yield from adding_aligned(result.aligned, result.series, last_scan, keep_earlier=keep_earlier)
+        nodes = yield from adding_results(slicer.mrmlScene, result, last_scan)
+        return partial(self.done, nodes, "\n".join(nodes.warnings))
 
     def _fail(self, error: CronosError) -> None:
         if isinstance(error, WorkerError) and self._client is not None:
             logging.error(self._client.log)
-        self._on_done(None, str(error))
+        self.done(None, str(error))
 
     def _cancelled(self) -> None:
-        self._on_done(None, _("The forecast was cancelled."))
+        self.done(None, _("The forecast was cancelled."))

@@ -6,11 +6,14 @@ import qt
 
 from CRONOSLib.scene.panel.advanced_section import AdvancedSection
 from CRONOSLib.scene.panel.check_section import CheckSection
+from CRONOSLib.scene.panel.flow_section import FlowSection
 from CRONOSLib.scene.panel.forecast_section import ForecastSection
+from CRONOSLib.scene.panel.live import Live
 from CRONOSLib.scene.panel.results_section import ResultsSection
 from CRONOSLib.scene.panel.run_section import RunSection
 from CRONOSLib.scene.panel.series_section import SeriesSection
 from CRONOSLib.scene.panel.state import PanelState
+from CRONOSLib.scene.panel.time_section import TimeSection
 
 
 class Panel:
@@ -28,6 +31,9 @@ class Panel:
         self.results = ResultsSection(ui, self._state)
         self.run = RunSection(ui, self._state, self.results.show)
         self.series = SeriesSection(ui, self._state)
+        self.time = TimeSection(ui, self._state, self.run)
+        self.live = Live(ui, self._state, self.run, self.results)
+        self.flow = FlowSection(ui, self._state, self.run)
         self._sections = (
             self.series,
             ForecastSection(ui, self._state),
@@ -35,12 +41,18 @@ class Panel:
             self.run,
             self.results,
             CheckSection(ui, self._state, self.run),
+            self.time,
+            self.live,
+            self.flow,
         )
 
     def show(self, choices) -> None:
         """Show the choices of another parameter node; None: the scene goes, so nothing may run on."""
+        self.live.forget()
         if choices is None:
             self.results.stop()
+            self.time.stop()
+            self.flow.stop()
         self._state.show(choices)
         self.refresh()
 
@@ -56,11 +68,14 @@ class Panel:
     def scene_closes(self) -> None:
         """Give up what runs: its scans are about to go."""
         self.run.stop()
+        self.time.stop()
 
     def close(self) -> None:
         """The application or the module ends."""
         self._soon.stop()
         self.results.stop()
+        self.time.stop()
+        self.flow.stop()
         self.run.job.close()
 
     def _refresh(self) -> None:

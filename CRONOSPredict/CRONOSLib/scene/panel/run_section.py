@@ -84,20 +84,21 @@ class RunSection:
             self.say(_("Cancelling…"))
             self.job.cancel()
         else:
-            self._start()
-        self.refresh()
+            self.begin(lambda: self.job.start(self._state))
+        self._state.changed()
 
-    def _start(self) -> None:
+    def begin(self, start: Callable[[], None]) -> None:
+        """Start something in the worker, after what it needs was installed."""
         self.say("")
         self._show_progress(_("Preparing"), 0.0, None)
         said = install_missing()
         if not said:
-            self.job.start(self._state)
+            start()
         self.say(said)
+        self._state.changed()
 
     def _show_progress(self, what: str, fraction: float, seconds_left: float | None) -> None:
-        left = "" if seconds_left is None else " · " + _("{seconds} s left").format(seconds=max(1, round(seconds_left)))
-        self._ui.progressBar.setFormat(f"{what}{left}".replace("%", "%%"))
+        self._ui.progressBar.setFormat(progress_words(what, seconds_left))
         self._ui.progressBar.value = round(fraction * _FULL)
 
     def _finish(self, nodes: ResultNodes | None, said: str) -> None:
@@ -107,7 +108,7 @@ class RunSection:
             return
         if nodes is not None:
             self._on_result(nodes)
-        self.refresh()
+        self._state.changed()
 
     def _show_devices(self, devices: tuple[Device, ...]) -> None:
         self._devices = devices
@@ -118,3 +119,9 @@ class RunSection:
         """Show one message to the user; "" shows none."""
         self._ui.messageLabel.text = text
         self._ui.messageLabel.visible = bool(text)
+
+
+def progress_words(what: str, seconds_left: float | None) -> str:
+    """What stands on a progress bar: what is being done, and the time left when it is known."""
+    left = "" if seconds_left is None else " · " + _("{seconds} s left").format(seconds=max(1, round(seconds_left)))
+    return f"{what}{left}".replace("%", "%%")

@@ -4,47 +4,56 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable
 
-Work = Generator[None, None, None]
+from CRONOSLib.scene.steps import Steps
+
+Work = Steps[Callable[[], None] | None]
+"""Returns what is to be called when it is over, when it no longer counts as under way; what is given up halfway tidies
+up for itself."""
 
 _SHARE = 0.01  # s of one turn, unless a single piece takes longer
 
 
 class Slices:
-    """Generators that are run a few pieces at a time, one generator after the other.
-
-    Each piece ends at a `yield`. What is closed halfway tidies up for itself.
-    """
+    """Runs work a few pieces at a time, one after the other."""
 
     def __init__(self) -> None:
         self._waiting: deque[Work] = deque()
+        self._running: Work | None = None
 
     @property
     def busy(self) -> bool:
         """Whether something is left to do."""
-        return bool(self._waiting)
+        return self._running is not None or bool(self._waiting)
 
     def add(self, work: Work) -> None:
         """Do this after all that waits."""
         self._waiting.append(work)
 
     def step(self) -> None:
-        """Do one piece, or several short ones."""
+        """Do one piece, or several short ones; nothing when called from within a piece."""
         end = time.perf_counter() + _SHARE
-        while self._waiting and time.perf_counter() < end:
-            work = self._waiting[0]
+        while self._waiting and self._running is None and time.perf_counter() < end:
+            work = self._running = self._waiting.popleft()
+            over: Callable[[], None] | None = None
             try:
                 next(work)
-            except BaseException as stopped:
-                if work in self._waiting:  # unless what it did cleared everything
-                    self._waiting.remove(work)
-                if not isinstance(stopped, StopIteration):
-                    raise
+            except StopIteration as ended:
+                over = ended.value
+            else:
+                if self._running is work:
+                    self._waiting.appendleft(work)
+                else:  # it asked itself that all be given up
+                    work.close()
+            finally:
+                if self._running is work:
+                    self._running = None
+            if over is not None:
+                over()
 
     def clear(self) -> None:
         """Give up all that is left."""
-        waiting, self._waiting = self._waiting, deque()
+        waiting, self._waiting, self._running = self._waiting, deque(), None
         for work in waiting:
-            if not work.gi_running:  # then it asked for this itself, and ends at its next `yield`
-                work.close()
+            work.close()
