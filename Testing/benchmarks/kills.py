@@ -46,13 +46,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     arguments = parser.parse_args()
-    cohort = _cohort(arguments.out / "cohort")
-    config = arguments.out / "config.json"
+    out = arguments.out.resolve()
+    cohort = _cohort(out / "cohort")
+    config = out / "config.json"
     settings = {**_SETTINGS, "steps": arguments.steps}
     config.write_text(json.dumps({"cohort": str(cohort), "settings": settings}))
-    whole, killed = RunFolder(arguments.out / "whole"), RunFolder(arguments.out / "killed")
+    whole, killed = RunFolder(out / "whole"), RunFolder(out / "killed")
     began = time.perf_counter()
-    _start(config, whole).wait()
+    if _start(config, whole).wait():
+        raise SystemExit(f"The undisturbed run failed: {whole.status()}")
     lasted = time.perf_counter() - began
     shutil.rmtree(cohort / "prepared")  # so that kills meet a preparation as well
     kills, starts, corrupt, states = _under_fire(config, killed, lasted, arguments)
@@ -77,11 +79,14 @@ def _under_fire(
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            kills += 1
             status = folder.status()
             state = status.state.value if status else "starting"
-            states[state] = states.get(state, 0) + 1
             corrupt += _corrupt(folder)
+            if state == "done":
+                shutil.rmtree(folder.path)
+                continue
+            kills += 1
+            states[state] = states.get(state, 0) + 1
     assert _start(config, folder).wait() == 0
     return kills, starts, corrupt, states
 

@@ -49,6 +49,7 @@ class ScanSet(nn.Module):
         weights = self.merge.weight.view(self.merge.out_channels, contrasts.shape[1], -1)
         per_scan = torch.einsum("bkt,okc->btco", contrasts, weights).unbind(1)
         rows = [scan.permute(0, 2, 3, 4, 1).flatten(1, 3) for scan in features]
+        assert self.merge.bias is not None
         merged = self.merge.bias.to(rows[0].dtype)
         for row, weight in zip(rows, per_scan, strict=True):
             merged = merged + torch.matmul(row, weight)

@@ -20,7 +20,7 @@ def refuse_leaks(splits: Mapping[str, Sequence[PreparedPatient]]) -> None:
     for split, patients in splits.items():
         for patient in patients:
             for visit, time in zip(patient.visits, patient.times):
-                digest = hashlib.sha256(np.ascontiguousarray(visit)).digest()
+                digest = hashlib.sha256(np.ascontiguousarray(visit).data).digest()
                 where, name = (split, patient.subject), f"patient '{patient.subject}' at time {time:g}"
                 if digest in seen and seen[digest] != where and seen[digest][0] == split:
                     continue  # two training patients may share a scan

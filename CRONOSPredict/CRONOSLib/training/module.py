@@ -49,7 +49,7 @@ class TrainedMethod(lightning.LightningModule):
             raise CohortError(self._not_finite())
         optimizer.step()  # type: ignore[union-attr]
         optimizer.zero_grad()  # type: ignore[union-attr]
-        schedule.step()  # type: ignore[union-attr, call-arg]
+        schedule.step()  # type: ignore[union-attr]
         self.loss = float(loss)
 
     def _loss(self, batch: TrainingBatch) -> Tensor:

@@ -115,7 +115,7 @@ class TellProgress(Callback):
     def _add_row(self, trainer: lightning.Trainer, step: int, loss: float) -> None:
         skill, changed = self.measure.measured, self.measure.changed
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        row = [step, f"{time.time():.1f}", f"{loss:.6g}", f"{rate:.6g}"]
+        row = [str(step), f"{time.time():.1f}", f"{loss:.6g}", f"{rate:.6g}"]
         row += [f"{value.mean:.6g}" if value is not None else "" for value in (skill, changed)]
         with writing(self.teller.folder.metrics), self.teller.folder.metrics.open("a", newline="") as file:
             csv.writer(file).writerow(row)
