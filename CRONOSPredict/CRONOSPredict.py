@@ -128,7 +128,7 @@ class CRONOSPredictParameterNode:
     firstTime: str
     lastTime: str
     frames: Annotated[int, WithinRange(2, 100)] = 9
-    quantity: str = "changed"
+    quantity: str = "mean"
     region: vtkMRMLDisplayableNode
     showAligned: bool = False
     keepIntermediate: bool = False
