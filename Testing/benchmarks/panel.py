@@ -182,7 +182,8 @@ def _state(panel) -> dict[str, str]:
     import slicer
 
     pid = panel.panel.run.job.worker_pid
-    files = sum(1 for path in Path(tempfile.gettempdir()).glob("cronos-worker-*/**/*") if path.is_file())
+    folder = panel.panel.run.job._worker()._folder.path
+    files = sum(1 for path in folder.rglob("*") if path.is_file())
     return {
         "nodes": str(slicer.mrmlScene.GetNumberOfNodes()),
         "temporary files": str(files),
