@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -128,11 +127,11 @@ def _show_found(found: FoundCohort) -> None:
 def _show_skipped(skipped: tuple[Skipped, ...]) -> None:
     if not skipped:
         return
-    reasons = Counter(one.reason.rstrip(".") for one in skipped)
-    first = {one.reason.rstrip("."): one for one in reversed(skipped)}
+    from CRONOSLib.cohorts.readers.found import by_reason
+
+    reasons = by_reason(skipped)
     made = table("times", "left out because", "for example", title="Left out")
-    for reason, count in reasons.most_common(_MOST_REASONS):
-        one = first[reason]
+    for reason, count, one in reasons[:_MOST_REASONS]:
         made.add_row(str(count), reason, f"{one.subject} {one.path.name if one.path else ''}")
     stdout.print(made)
     if len(reasons) > _MOST_REASONS:

@@ -89,6 +89,15 @@ def collect_cohort(
     return CollectedCohort(cohort, skipped)
 
 
+def read_skipped(folder: Path) -> tuple[Skipped, ...]:
+    """What is not part of the cohort in a folder; nothing where that was not written down."""
+    path = folder / SKIPPED_NAME
+    if not path.is_file():
+        return ()
+    with path.open(newline="", encoding="utf-8") as file:
+        return skipped_of(list(csv.reader(file))[1:])
+
+
 def _recipe(found: FoundCohort, shares: Shares) -> dict[str, Any]:
     """What a cohort was made from; kept in `cohort.json`."""
     return {
@@ -115,7 +124,7 @@ def _again(
             tell("Preparing patients", (before + done) / len(splits))
 
         prepare_patients(cohort, split, preprocessing, told, jobs)
-    return CollectedCohort(cohort, _read_skipped(out / SKIPPED_NAME))
+    return CollectedCohort(cohort, read_skipped(out))
 
 
 def _open_folder(out: Path, cache: Path) -> None:
@@ -150,13 +159,6 @@ def _skipped_table(skipped: Sequence[Skipped]) -> str:
     table.writerow(["subject", "path", "reason"])
     table.writerows([one.subject, one.path or "", one.reason] for one in skipped)
     return buffer.getvalue()
-
-
-def _read_skipped(path: Path) -> tuple[Skipped, ...]:
-    if not path.is_file():
-        return ()
-    with path.open(newline="", encoding="utf-8") as file:
-        return skipped_of(list(csv.reader(file))[1:])
 
 
 def _write(path: Path, text: str) -> None:

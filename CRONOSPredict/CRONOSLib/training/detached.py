@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from CRONOSLib.errors import CohortError, OutputError
+from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.bundles.store import load_bundle
+from CRONOSLib.errors import CohortError, CronosError, OutputError, TrainingStopped
 from CRONOSLib.training.order import TrainingOrder, order_of
 from CRONOSLib.training.run_folder import RunFolder, RunState, RunStatus, writing
 
@@ -18,6 +21,7 @@ CONSOLE_NAME = "console.txt"
 """What the process printed, should it end without a word in status.json."""
 
 _ENDS = (RunState.DONE, RunState.FAILED, RunState.STOPPED)
+_PAUSE = 0.2  # s
 _FRESH = 10.0  # s in which a run that lives has said something, or holds its lock
 
 
@@ -78,6 +82,22 @@ class FollowedRun:
         with writing(self.folder.path):
             self.folder.ask_to_stop()
 
+    def wait(self, on_status: Callable[[RunStatus], None]) -> Bundle:
+        """Wait until it is done; `on_status` is told about five times a second, and may do other work.
+
+        Returns the trained bundle. Raises TrainingStopped when it was stopped, CronosError with its sentence when it
+        failed.
+        """
+        while self.alive:
+            if (status := self.status) is not None:
+                on_status(status)
+            time.sleep(_PAUSE)
+        status = self.status
+        if status is None or status.state is not RunState.DONE:
+            kind = TrainingStopped if status and status.state is RunState.STOPPED else CronosError
+            raise kind(status.message if status else "There is no run in this folder.")
+        return load_bundle(self.folder.bundle)
+
     def _last_words(self) -> str:
         said = "The process ended before the run did."
         try:
@@ -100,7 +120,7 @@ def begin(order: TrainingOrder) -> FollowedRun:
     if run.alive:
         raise CohortError(f"A run works in '{order.out}' already. Wait for it, stop it, or choose another folder.")
     if run.resumable:
-        _check_same(order, run)
+        order = _continued(order, run)
     elif folder.path.is_dir():
         folder.record.unlink(missing_ok=True)
     order.write()
@@ -111,14 +131,15 @@ def begin(order: TrainingOrder) -> FollowedRun:
     return FollowedRun(folder, _started(training_command(str(order.out)), order.out))
 
 
-def _check_same(order: TrainingOrder, run: FollowedRun) -> None:
+def _continued(order: TrainingOrder, run: FollowedRun) -> TrainingOrder:
+    """What the run was asked before, on the devices that it is given now."""
     status, known = run.folder.status(), run.order
     if status is not None and status.state is RunState.DONE:
         raise CohortError(f"'{order.out}' holds a finished run. Choose another folder for the next one.")
-    if known is None or (known.method, known.settings, known.channel) != (order.method, order.settings, order.channel):
-        raise CohortError(
-            f"'{order.out}' holds a run that was asked something else. Resume it, or choose a new folder."
-        )
+    asked = json.loads(json.dumps(order.to_json()["settings"]))
+    if known is None or known.method != order.method or {**known.settings, **asked} != known.settings:
+        raise CohortError(f"'{order.out}' holds a run that was asked something else. Resume it, or take a new folder.")
+    return replace(known, device=order.device, devices=order.devices)
 
 
 def _started(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -41,6 +42,14 @@ class Skipped:
     subject: str
     path: Path | None
     reason: str
+
+
+def by_reason(skipped: Iterable[Skipped]) -> list[tuple[str, int, Skipped]]:
+    """Every reason, without its full stop, how often there was one, and the first case; the most frequent first."""
+    cases = list(skipped)
+    first = {one.reason.rstrip("."): one for one in reversed(cases)}
+    counted = Counter(one.reason.rstrip(".") for one in cases)
+    return [(reason, count, first[reason]) for reason, count in counted.most_common()]
 
 
 @dataclass(frozen=True)
