@@ -27,6 +27,7 @@ VIEW_ORDER = (
     *("Red", "Yellow", "Green"),
     *(f"CRONOS{column}{plane}" for plane in PLANES for column in COLUMNS),
     *(f"CRONOSTime{plane}" for plane in PLANES),
+    *(f"CRONOSMember{number}" for number in range(1, 10)),
 )
 
 
@@ -126,6 +127,21 @@ def add_true_scan(scene) -> None:
     add_volume(scene, sitk.ReadImage(str(path)), path.stem)
 
 
+def shoot_flow(panel, camera: Camera, slicer) -> None:
+    """The members side by side at half way, each under its own speed."""
+    others = [panel.ui.seriesCollapsibleButton, panel.ui.forecastCollapsibleButton, panel.ui.resultsCollapsibleButton]
+    for button in (*others, panel.ui.flowCollapsibleButton):
+        button.collapsed = button in others
+    panel.ui.flowButton.click()
+    wait_until(slicer, lambda: not panel.panel.run.job.running)
+    panel.ui.flowStepSlider.value = panel.ui.flowStepSlider.maximum // 2
+    panel.ui.flowOverlayCombo.setCurrentIndex(1)
+    panel.ui.flowOverlayCombo.activated.emit(1)
+    camera.shoot("flow")
+    for button in (*others, panel.ui.flowCollapsibleButton):
+        button.collapsed = button not in others
+
+
 def darken() -> None:
     """The colours of Slicer's dark theme."""
     from PySide6 import QtGui, QtWidgets
@@ -169,6 +185,7 @@ def main() -> None:
     wait_until(slicer, lambda: not panel.panel.run.job.running)
     camera.shoot("checked")
     shoot_through_time(panel, camera, slicer, scans)
+    shoot_flow(panel, camera, slicer)
     panel.ui.scansTable.item(0, 2).setText("07/08/2020")
     camera.shoot("error")
     panel.ui.scansTable.item(0, 2).setText("2020-08-07")
