@@ -43,13 +43,17 @@ def each(work: Callable[[Item], Result], items: Sequence[Item], jobs: int = 1) -
             raise
 
 
+def end_with_parent() -> None:
+    """End this process, too, when the one that started it was killed: that one can no longer do it."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
 def _enter_process() -> None:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
-    """A parent that was killed cannot end its processes; they would wait for work for ever."""
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -17,7 +17,7 @@ def against_baselines(rows: Sequence[SkillRow]) -> Cells:
     cells = [["against LCI", "skill (95 % CI)", "where most changed", "ahead of it (95 % CI)"]]
     for row in rows:
         if row.grouping == "all":
-            cells.append([row.method, _interval(row.skill), _number(row.changed), str(row.ahead or "")])
+            cells.append([row.method, interval(row.skill), number(row.changed), str(row.ahead or "")])
     return cells
 
 
@@ -29,7 +29,7 @@ def by_group(grouping: str, rows: Sequence[SkillRow]) -> Cells:
     for group in dict.fromkeys(row.group for row in chosen):
         first, *others = (row for row in chosen if row.group == group)
         counts = [str(first.skill.patients), str(first.forecasts)]
-        cells.append([group, *counts, _interval(first.skill), *(_number(row.skill.mean) for row in others)])
+        cells.append([group, *counts, interval(first.skill), *(number(row.skill.mean) for row in others)])
     return cells
 
 
@@ -53,7 +53,7 @@ def skill_section(rows: Sequence[SkillRow]) -> str:
         "patients. *Ahead* is the skill of this bundle minus that of the other method, paired by patient."
     )
     tables = (against_baselines(rows), by_group("horizon", rows), by_group("contexts", rows))
-    return "\n\n".join([about, *map(_markdown, tables)])
+    return "\n\n".join([about, *map(markdown, tables)])
 
 
 def calibration_section(calibration: Calibration) -> str:
@@ -65,18 +65,20 @@ def calibration_section(calibration: Calibration) -> str:
         "holds at the resolution of the grid, for the truth at the brightness of the last scan, and for patients like "
         "these only."
     )
-    return f"{about}\n\n{_markdown(ranges(calibration))}"
+    return f"{about}\n\n{markdown(ranges(calibration))}"
 
 
-def _interval(skill: Skill) -> str:
-    return f"{_number(skill.mean)} ({_number(skill.low)} to {_number(skill.high)})"
+def interval(skill: Skill) -> str:
+    """Mean and 95 % interval."""
+    return f"{number(skill.mean)} ({number(skill.low)} to {number(skill.high)})"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three decimals, and no minus before zero."""
     return f"{round(value, 3) + 0.0:.3f}"
 
 
-def _markdown(cells: Cells) -> str:
+def markdown(cells: Cells) -> str:
+    """A table of Markdown."""
     head, *body = cells
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *body))

@@ -29,10 +29,12 @@ class HeldOutForecast:
     change_correlation, changed_auroc, edge_nrmse: as `CRONOSLib.evaluation.change` defines them
     sharpness:    `Sharpness.detail` beside the truth, decades; below 0 is blurrier
     crps, spread_skill: of the members, as `CRONOSLib.evaluation.ensemble` defines them; None where they agree
+    folding_percent: voxels that the deformation folds, %; None for a method that does not deform
+    seconds:      that the forecast took, as `work_seconds` counts them
     error_in_spreads: quantiles of |error| / max(spread, floor) over the foreground, see `calibration`; None for a
                   forecast whose members agree; not in the table
 
-    Those from `nrmse` to `spread_skill` are None unless they were asked for.
+    Those from `nrmse` to `seconds` are None unless they were asked for.
     """
 
     subject: str
@@ -53,6 +55,8 @@ class HeldOutForecast:
     sharpness: float | None = None
     crps: float | None = None
     spread_skill: float | None = None
+    folding_percent: float | None = None
+    seconds: float | None = None
     error_in_spreads: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
 

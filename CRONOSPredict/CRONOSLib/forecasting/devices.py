@@ -123,6 +123,20 @@ def empty_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def work_seconds(device: torch.device) -> float:
+    """A clock for the work of this process, of which only differences mean anything.
+
+    On a CPU it counts processor seconds of all threads, which other programs do not lengthen; on a GPU seconds that
+    pass, once all that it was asked to do is done.
+    """
+    import torch
+
+    if device.type != "cuda":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
 def reset_peak_memory(device: torch.device) -> None:
     """Start counting a GPU's memory anew; a process's own high-water mark cannot be reset."""
     import torch

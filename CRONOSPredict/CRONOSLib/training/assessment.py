@@ -118,7 +118,7 @@ def assess(
         unit=unit,
         results=results,
         calibration=calibration and measured(calibration, results[name]),
-        pictures=_pictures(method, patients, results[name], settings, device),
+        pictures=best_median_worst_pictures(method, patients, results[name], settings, device),
     )
 
 
@@ -130,7 +130,7 @@ def write_assessment(folder: Path, assessment: Assessment) -> None:
     write_gallery(folder / GALLERY, assessment.pictures, title)
 
 
-def _pictures(
+def best_median_worst_pictures(
     method: Method,
     patients: Sequence[PreparedPatient],
     results: Sequence[HeldOutForecast],

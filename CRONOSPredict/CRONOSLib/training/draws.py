@@ -47,6 +47,16 @@ def frozen_draws(visits: int, max_context: int) -> Iterator[Draw]:
             yield Draw(contexts, target)
 
 
+def spread_draws(visits: int, max_context: int, count: int) -> Iterator[Draw]:
+    """`count` draws that forecast the last visit, from the first k visits with k spread evenly up to all before it.
+
+    Fewer when there are fewer visits. So a patient is asked at `count` horizons, whatever the number of visits.
+    """
+    known = np.linspace(0, visits - 1, count + 1)[1:].round().astype(int).clip(min=1)
+    for k in sorted(set(known.tolist())):
+        yield Draw(tuple(range(max(0, k - max_context), k)), visits - 1)
+
+
 def assemble(patient: PreparedPatient, draw: Draw, spec: IntensitySpec, time_scale: float) -> SeriesBatch:
     """A batch of one. Times count from the last context, in units of `time_scale` (above 0)."""
     assert time_scale > 0, "Settings are completed for a cohort by `time_scale_of`."

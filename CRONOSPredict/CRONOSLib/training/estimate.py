@@ -63,14 +63,14 @@ def estimate_run(order: TrainingOrder) -> RunEstimate:
     patients = patients_in(order.cohort, order.channel)
     settings = TrainSettings.from_json({**usual_settings(patients), **order.settings})
     members = patients.patients
-    shape = _largest(members, settings)
+    shape = largest_shape(members, settings)
     longest = max(len(patient.visits) for patient in members)
     scans = min(settings.max_context, longest - 1)
     device = choose_device(order.device)
     method = create_method(order.method, settings.method_settings, settings.preset)
     memory = estimate_memory(method, (1, *shape), scans, settings, device)
     batch_size = settings.batch_size or memory.batch_size(_learned_from(patients))
-    per_patient = _seconds(method, shape, scans // 2 + 1, settings, device)  # a draw takes 1 to `scans` of them
+    per_patient = step_seconds(method, shape, scans // 2 + 1, settings, device)  # a draw takes 1 to `scans` of them
     gpu = device.type == "cuda"
     return RunEstimate(
         shape=shape,
@@ -90,7 +90,7 @@ def _learned_from(patients: Cohort | FoundCohort) -> int:
     return max(1, len(patients.patients) * 7 // 10)
 
 
-def _largest(patients: Iterable[Patient | FoundPatient], settings: TrainSettings) -> tuple[int, ...]:
+def largest_shape(patients: Iterable[Patient | FoundPatient], settings: TrainSettings) -> tuple[int, ...]:
     """(D, H, W) of the largest prepared scan among a few patients."""
     chosen = list(patients)
     spread = chosen[:: max(1, len(chosen) // _LOOKED_AT)]
@@ -111,7 +111,7 @@ def _space(visit: Visit) -> sitk.Image:
     return Grid(*space, tuple(rows.ravel().tolist())).to_image()
 
 
-def _seconds(
+def step_seconds(
     method: Method, shape: tuple[int, ...], scans: int, settings: TrainSettings, device: torch.device
 ) -> float:
     """Of the loss of one patient and its gradient; the second of two, since the first one sets everything up."""

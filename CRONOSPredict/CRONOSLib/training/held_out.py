@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ import torch
 
 from CRONOSLib.evaluation.calibration import error_in_spreads
 from CRONOSLib.evaluation.change import change_correlation, changed_auroc, edge_nrmse
+from CRONOSLib.evaluation.deformation import regularity
 from CRONOSLib.evaluation.ensemble import crps, spread_skill_ratio
 from CRONOSLib.evaluation.held_out_forecast import HeldOutForecast
 from CRONOSLib.evaluation.metrics import measure
 from CRONOSLib.evaluation.sharpness import sharpness
 from CRONOSLib.flow.series_batch import SeriesBatch
-from CRONOSLib.forecasting.devices import seeded
+from CRONOSLib.forecasting.devices import seeded, work_seconds
 from CRONOSLib.forecasting.run import disagree
 from CRONOSLib.imaging.intensity import foreground_threshold
 from CRONOSLib.methods.interface import Members, Method
@@ -37,23 +39,30 @@ def evaluate(
     settings: TrainSettings,
     *,
     every_draw: bool = True,
+    draws: Callable[[int], Iterable[Draw]] | None = None,
     device: torch.device | str = "cpu",
     further: bool = False,
     on_patient: Callable[[float], None] | None = None,
 ) -> list[HeldOutForecast]:
     """Forecast every frozen draw of every patient, or only each patient's last visit.
 
-    further:    also measure what takes longer than the forecast itself: SSIM, change, edges, sharpness
+    draws:      of a patient with so many visits, in place of both
+    further:    also measure what takes longer than the forecast itself, such as SSIM, change, edges and sharpness; and
+                the seconds of the forecast
     on_patient: told the fraction done after each patient
     """
-    results = []
+    results, where = [], torch.device(device)
     for number, patient in enumerate(patients, start=1):
         count = len(patient.times)
         last = [last_visit_draw(count, settings.max_context)]
-        for draw in frozen_draws(count, settings.max_context) if every_draw else last:
-            batch = assemble(patient, draw, settings.preprocessing.intensity, settings.time_scale).to(device)
+        usual = frozen_draws(count, settings.max_context) if every_draw else last
+        for draw in draws(count) if draws else usual:
+            batch = assemble(patient, draw, settings.preprocessing.intensity, settings.time_scale).to(where)
+            began = work_seconds(where)
             members = forecast_of(method, batch, settings)
-            results.append(_measure(members, batch, patient, draw, settings, further))
+            seconds = work_seconds(where) - began
+            result = _measure(members, batch, patient, draw, settings, further)
+            results.append(replace(result, seconds=seconds) if further else result)
         if on_patient:
             on_patient(number / len(patients))
     return results
@@ -116,10 +125,13 @@ def _error_in_spreads(members: Members, arrays: Sequence[np.ndarray], truth: np.
 
 
 def _of_members(members: Members, truth: np.ndarray) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    if members.displacement is not None:
+        facts["folding_percent"] = regularity(members.displacement[0].float().cpu().numpy()).folding_percent
     images = members.images[0, members.mask[0], 0].float().cpu().numpy()
-    if not disagree(images):
-        return {}
-    return {"crps": crps(images, truth), "spread_skill": spread_skill_ratio(images, truth)}
+    if disagree(images):
+        facts |= {"crps": crps(images, truth), "spread_skill": spread_skill_ratio(images, truth)}
+    return facts
 
 
 def _further(forecast: np.ndarray, truth: np.ndarray, last: np.ndarray) -> dict[str, Any]:
