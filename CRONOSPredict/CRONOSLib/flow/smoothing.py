@@ -47,11 +47,13 @@ def gaussian(values: Tensor, sigma: float) -> Tensor:
 def _along_axes(values: Tensor, weight: Callable[[Tensor], Tensor]) -> Tensor:
     """Weighted mean along each axis in turn; `weight` of the distance in voxels.
 
-    One matrix product per axis: on processors faster, forwards and backwards, than pooling or convolving.
+    One matrix product per axis: on processors faster, forwards and backwards, than pooling or convolving. It keeps the
+    precision of the values, also where products are made in bfloat16.
     """
-    for axis in (2, 3, 4):
-        place = torch.arange(values.shape[axis], device=values.device)
-        weights = weight((place[:, None] - place).abs())
-        weights = weights / weights.sum(dim=1, keepdim=True)
-        values = torch.tensordot(values, weights, dims=([axis], [1])).movedim(-1, axis)
+    with torch.autocast(values.device.type, enabled=False):
+        for axis in (2, 3, 4):
+            place = torch.arange(values.shape[axis], device=values.device)
+            weights = weight((place[:, None] - place).abs())
+            weights = weights / weights.sum(dim=1, keepdim=True)
+            values = torch.tensordot(values, weights, dims=([axis], [1])).movedim(-1, axis)
     return values

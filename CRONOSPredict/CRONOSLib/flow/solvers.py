@@ -135,4 +135,5 @@ def integrate_through(velocity: nn.Module, initial: Tensor, times: Tensor, stepp
 def _stretch(start: Tensor, end: Tensor, steps_per_unit: float) -> Tensor:
     """Ends of the equal steps from one time to the next."""
     count = max(1, math.ceil(abs(float(end - start)) * steps_per_unit - 1e-6))
-    return start + (end - start) * torch.arange(1, count + 1, device=start.device) / count
+    between = start + (end - start) * torch.arange(1, count, device=start.device) / count
+    return torch.cat([between, end[None]])
