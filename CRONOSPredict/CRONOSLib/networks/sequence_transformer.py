@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from CRONOSLib.errors import MethodError
-from CRONOSLib.flow.time_codes import fourier_features
 from CRONOSLib.networks.blocks import depth_to_space, padding_to_multiple, space_to_depth
-
-_PLACE_FREQUENCIES = (0.5, 1.0, 2.0, 4.0)
-"""Cycles over the image, of the code that tells a token where it stands."""
+from CRONOSLib.networks.transformer import PLACE_FEATURES, TransformerBlock, token_places
 
 
 class AttentionSpan(Enum):
@@ -58,11 +54,11 @@ class SequenceTransformer(nn.Module):
         self.settings = settings
         width = settings.width
         self.tokens = nn.Conv3d(channels * settings.patch**3, width, 1)
-        self.place = nn.Linear(6 * len(_PLACE_FREQUENCIES), width)
+        self.place = nn.Linear(PLACE_FEATURES, width)
         self.time = nn.Linear(embedding, width)
-        self.encoder = nn.ModuleList(_Block(width, settings.heads) for _ in range(settings.blocks))
+        self.encoder = nn.ModuleList(TransformerBlock(width, settings.heads) for _ in range(settings.blocks))
         self.shrink = nn.ModuleList(nn.Conv3d(8 * width, width, 1) for _ in range(settings.blocks))
-        self.decoder = nn.ModuleList(_Block(width, settings.heads) for _ in range(settings.blocks))
+        self.decoder = nn.ModuleList(TransformerBlock(width, settings.heads) for _ in range(settings.blocks))
         self.grow = nn.ModuleList(nn.Conv3d(width, 8 * width, 1) for _ in range(settings.blocks))
         self.to_voxels = nn.Conv3d(width, channels * settings.patch**3, 1)
         self.smooth = nn.Conv3d(channels, channels, 3, padding=1)
@@ -93,7 +89,7 @@ class SequenceTransformer(nn.Module):
         images = frames.flatten(0, 1)
         images = functional.pad(images, padding_to_multiple(images.shape[2:], multiple))
         tokens = self.tokens(space_to_depth(images, self.settings.patch)).unflatten(0, frames.shape[:2])
-        place = self.place(_places(tokens.shape[3:], frames.device)).permute(3, 0, 1, 2)
+        place = self.place(token_places(tokens.shape[3:], frames.device)).permute(3, 0, 1, 2)
         return tokens + place + self.time(codes)[..., None, None, None]
 
     def _over_time(self, attend: nn.Module, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -107,36 +103,6 @@ class SequenceTransformer(nn.Module):
         return attended.permute(0, 2, 3, 1).reshape(batch, frames, width, *size)
 
 
-class _Block(nn.Module):
-    """Attention and a two-layer perceptron, each added to its normalised input."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm_attention = nn.LayerNorm(width)
-        self.to_qkv = nn.Linear(width, 3 * width)
-        self.project = nn.Linear(width, width)
-        self.mlp = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(N, S, width) tokens, of which only those with a true `mask` (N, S) are attended to."""
-        qkv = self.to_qkv(self.norm_attention(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = qkv.unbind(0)
-        seen = None if mask is None else mask[:, None, None]
-        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
-        x = x + self.project(attended.transpose(1, 2).flatten(2))
-        return x + self.mlp(x)
-
-
 def _over_space(attend: nn.Module, tokens: Tensor) -> Tensor:
     listed = tokens.flatten(0, 1).flatten(2).transpose(1, 2)  # (B·L, places, width)
     return attend(listed).transpose(1, 2).reshape_as(tokens)
-
-
-def _places(size: torch.Size, device: torch.device) -> Tensor:
-    """(d, h, w, F) Fourier features of where each token stands, 0 … 1 along every axis."""
-    axes = [(torch.arange(length, device=device) + 0.5) / length for length in size]
-    coordinates = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
-    return fourier_features(coordinates, _PLACE_FREQUENCIES).flatten(3)
