@@ -16,6 +16,7 @@ from CRONOSLib.flow.diffusion.sample_noise import Noise, SampleNoise
 from CRONOSLib.flow.diffusion.sampler import Sampler, sample
 from CRONOSLib.flow.diffusion.schedule import DiffusionSchedule, Level, alpha_sigma
 from CRONOSLib.flow.known_changes import known_changes
+from CRONOSLib.flow.penalty import Penalty
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.methods.interface import MemberKind, Members, Method, OnStep
 from CRONOSLib.networks.denoiser import Denoiser, DenoiserSettings, Guide
@@ -56,6 +57,7 @@ class Beside(Enum):
 class DiffusionSettings:
     """Switches of the diffusion methods; the defaults are ours, presets hold the published choices.
 
+    penalty:      of the difference between what the network puts out and should
     at_start:     share of training draws at the noisiest step, where every sample starts and only the guide is visible:
                   what changes together in many voxels shows through the noise of all other steps
     samples:      K, drawn for every forecast
@@ -71,6 +73,7 @@ class DiffusionSettings:
     sampler: Sampler = field(default_factory=Sampler)
     diffused: Diffused = Diffused.CHANGE
     beside: Beside = Beside.CHANGES
+    penalty: Penalty = Penalty.SQUARED
     at_start: float = 0.5
     samples: int = 4
     guidance: float = 0.0
@@ -89,6 +92,20 @@ class DiffusionSettings:
             raise MethodError(f"A forecast cannot be made of {self.samples} samples. Ask for 1 or more.")
         if self.guidance and not self.drop:
             raise MethodError("Guidance needs training without the guide. Set 'drop' above 0, or 'guidance' to 0.")
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """One training draw; all (B, C, D, H, W).
+
+    output: of the network
+    goal:   what it should be
+    image:  what the output takes for the target, normalised intensity
+    """
+
+    output: Tensor
+    goal: Tensor
+    image: Tensor
 
 
 class Work:
@@ -132,7 +149,12 @@ class Diffusion(Method):
         return batch
 
     def loss(self, batch: SeriesBatch) -> Tensor:
-        """Mean squared error of the prediction at random noise levels, the guide left out now and then."""
+        """Mean error of the prediction at random noise levels, the guide left out now and then."""
+        denoised = self.denoised(batch)
+        return self.settings.penalty(denoised.output - denoised.goal).mean()
+
+    def denoised(self, batch: SeriesBatch) -> Denoised:
+        """What the network makes of the target, hidden in a random amount of noise."""
         settings, batch = self.settings, batch.without_padding
         assert batch.target is not None
         clean, device = self._encoded(batch.target, batch.last_image), batch.target.device
@@ -144,8 +166,11 @@ class Diffusion(Method):
         guide = self._guide(batch)
         if settings.drop:
             guide = guide.kept(torch.rand(len(clean), device=device) >= settings.drop)
-        output = self.denoiser(alpha * clean + sigma * noise, (step + 1) / settings.schedule.steps, guide)
-        return torch.mean((output - settings.prediction.goal(clean, noise, alpha, sigma)) ** 2)
+        noisy = alpha * clean + sigma * noise
+        output = self.denoiser(noisy, (step + 1) / settings.schedule.steps, guide)
+        goal = settings.prediction.goal(clean, noise, alpha, sigma)
+        guess = settings.prediction.clean(output, noisy, alpha, sigma).clamp(-settings.bound, settings.bound)
+        return Denoised(output, goal, self._decoded(guess, batch.last_image))
 
     def forecast(self, batch: SeriesBatch, *, on_step: OnStep | None = None) -> Members:
         """K samples of the target, which depend on torch's seed and on nothing else that is drawn."""

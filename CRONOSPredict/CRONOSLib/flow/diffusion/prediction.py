@@ -25,8 +25,8 @@ class Prediction(Enum):
             return clean
         return noise if self is Prediction.NOISE else alpha * noise - sigma * clean
 
-    def clean(self, output: Tensor, noisy: Tensor, alpha: float, sigma: float) -> Tensor:
-        """The image x that an output stands for."""
+    def clean(self, output: Tensor, noisy: Tensor, alpha: Tensor | float, sigma: Tensor | float) -> Tensor:
+        """The image x that an output stands for; α and σ broadcast against it."""
         if self is Prediction.CLEAN:
             return output
         if self is Prediction.NOISE:
