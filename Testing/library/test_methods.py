@@ -9,52 +9,36 @@ import torch
 from CRONOSLib.errors import MethodError
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.slot_grid import SlotGrid
+from CRONOSLib.methods.interface import Method
 from CRONOSLib.methods.registry import create_method, method_entry, method_names, presets
+from method_cases import FLOWS, LEARNED, SAMPLING, SMALL, forecast, series, stirred, trained, untrained
 
-SMALL = {"network": {"unet": {"width": 8, "multipliers": (1, 2), "embedding": 16, "groups": 4}}}
-LEARNED = ("cronos-continuous", "cronos-discrete")
 FITTED = {name: {"descent": {"iterations": 4}} for name in ("noder", "geodesic-regression")}
 
 
-def series(seed: int = 0, scans: int = 3, size: int = 8, target: bool = False) -> SeriesBatch:
-    """One patient with irregular visits."""
-    torch.manual_seed(seed)
-    times = torch.rand(1, scans).cumsum(dim=1) * 0.4
-    return SeriesBatch(
-        images=torch.rand(1, scans, 1, size, size, size),
-        times=times,
-        mask=torch.ones(1, scans, dtype=torch.bool),
-        target_time=times[:, -1] + 0.3,
-        target=torch.rand(1, 1, size, size, size) if target else None,
-    )
-
-
-def stirred(name: str, **settings) -> torch.nn.Module:
-    """A small method with every weight moved away from its start, so that nothing is 0 by chance."""
-    torch.manual_seed(1)
-    method = create_method(name, {**SMALL, **settings}).eval()
-    with torch.no_grad():
-        for parameter in method.parameters():
-            parameter.add_(0.03 * torch.randn_like(parameter))
-    return method
-
-
-def forecast(method, batch: SeriesBatch) -> torch.Tensor:
-    with torch.inference_mode():
-        return method.forecast(batch).forecast
+def made(name: str) -> Method:
+    """The method, stirred where it learns."""
+    return stirred(name) if name in LEARNED else create_method(name, {**SMALL.get(name, {}), **FITTED.get(name, {})})
 
 
 @pytest.mark.parametrize("name", LEARNED)
-@pytest.mark.parametrize("aggregate", ["last", "mean", "learned"])
-def test_untrained_is_the_last_scan(name, aggregate):
+def test_untrained_is_the_last_scan(name):
     batch = series()
-    method = create_method(name, {**SMALL, "aggregate": aggregate})
-    torch.testing.assert_close(forecast(method, batch), batch.last_image, atol=1e-6, rtol=0)
+    torch.testing.assert_close(forecast(untrained(name), batch), batch.last_image, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("aggregate", ["last", "mean", "learned"])
+def test_untrained_is_the_last_scan_however_members_are_averaged(name, aggregate):
+    batch = series()
+    torch.testing.assert_close(
+        forecast(untrained(name, aggregate=aggregate), batch), batch.last_image, atol=1e-6, rtol=0
+    )
 
 
 @pytest.mark.parametrize(("floor", "ratio"), [(1e-9, 1.0), (0.0, 100.0)])
 def test_patients_who_change_little_teach_as_much(floor, ratio):
-    method = create_method("cronos-continuous", {**SMALL, "at_start": 1.0, "error_floor": floor})
+    method = untrained("cronos-continuous", at_start=1.0, error_floor=floor)
     batch = series(scans=1)
     change = torch.rand_like(batch.last_image)
     much, little = (method.loss(replace(batch, target=batch.last_image + scale * change)) for scale in (1.0, 0.1))
@@ -88,7 +72,7 @@ def test_permuting_the_times_against_the_images_changes_the_forecast(name):
 
 @pytest.mark.parametrize("name", [*LEARNED, *FITTED, "linear", "ridge", "mean", "lci"])
 def test_permuting_times_and_images_together_changes_nothing(name):
-    batch, method = series(), stirred(name) if name in LEARNED else create_method(name, FITTED.get(name))
+    batch, method = series(), made(name)
     order = [2, 0, 1]
     shuffled = replace(batch, images=batch.images[:, order], times=batch.times[:, order])
     torch.testing.assert_close(forecast(method, shuffled), forecast(method, batch), atol=1e-5, rtol=0)
@@ -96,7 +80,7 @@ def test_permuting_times_and_images_together_changes_nothing(name):
 
 @pytest.mark.parametrize("name", method_names())
 def test_padding_changes_nothing_whatever_it_holds(name):
-    batch, method = series(), stirred(name) if name in LEARNED else create_method(name, FITTED.get(name))
+    batch, method = series(), made(name)
     padded = replace(
         batch,
         images=torch.cat([batch.images, 1e3 * torch.ones_like(batch.images)], dim=1),
@@ -109,7 +93,7 @@ def test_padding_changes_nothing_whatever_it_holds(name):
 @pytest.mark.parametrize("name", method_names())
 def test_a_patient_alone_equals_the_same_patient_in_a_batch(name):
     first, second = series(0), series(1)
-    method = stirred(name) if name in LEARNED else create_method(name, FITTED.get(name))
+    method = made(name)
     both = SeriesBatch(*(torch.cat([getattr(first, n), getattr(second, n)]) for n in _FIELDS))
     torch.testing.assert_close(forecast(method, both)[:1], forecast(method, first), atol=1e-6, rtol=0)
 
@@ -117,10 +101,12 @@ def test_a_patient_alone_equals_the_same_patient_in_a_batch(name):
 _FIELDS = ("images", "times", "mask", "target_time")
 
 
-@pytest.mark.parametrize("name", LEARNED)
-@pytest.mark.parametrize("steps", [1, 4])
-def test_forecast_at_the_time_of_the_last_scan_is_the_last_scan(name, steps):
-    batch, method = series(), stirred(name, solver={"steps": steps})
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [*((name, {}) for name in LEARNED), *((name, {"solver": {"steps": 4}}) for name in FLOWS)],
+)
+def test_forecast_at_the_time_of_the_last_scan_is_the_last_scan(name, settings):
+    batch, method = series(), stirred(name, **settings)
     now = replace(batch, target_time=batch.last_time)
     torch.testing.assert_close(forecast(method, now), batch.last_image, atol=1e-6, rtol=0)
 
@@ -135,29 +121,25 @@ def test_the_target_is_never_looked_at(name):
 @pytest.mark.parametrize("name", LEARNED)
 def test_a_method_overfits_one_batch(name):
     batch = series(target=True)
-    method = create_method(name, {**SMALL, "at_start": 1.0})
-    optimiser = torch.optim.Adam(method.parameters(), lr=5e-3)
+    method = trained(untrained(name, **({"at_start": 1.0} if name in FLOWS else {})), batch, steps=80)
     copying = torch.mean((batch.last_image - batch.target) ** 2)
-    for _ in range(80):
-        optimiser.zero_grad()
-        method.loss(batch).backward()
-        optimiser.step()
     assert torch.mean((forecast(method, batch) - batch.target) ** 2) < 0.5 * copying
 
 
-@pytest.mark.parametrize("name", LEARNED)
-def test_every_preset_trains_and_forecasts(name):
+@pytest.mark.parametrize(
+    ("name", "preset"), [(name, preset) for name in (*LEARNED, *SAMPLING) for preset in presets(name)]
+)
+def test_every_preset_trains_and_forecasts(name, preset):
     batch = series(target=True)
-    for preset in presets(name):
-        narrow = {"network": {"unet": {"width": 8, "embedding": 16}}, "solver": {"name": "euler", "steps": 2}}
-        method = create_method(name, narrow, preset=preset)
-        method.loss(batch).backward()
-        assert torch.isfinite(forecast(method, batch)).all()
+    few = {"solver": {"name": "euler", "steps": 2}} if name in FLOWS else {}
+    method = untrained(name, preset, **few)
+    method.loss(batch).backward()
+    assert torch.isfinite(forecast(method, batch)).all()
 
 
 def test_members_and_trajectory_belong_to_the_scans():
     batch = series(scans=4)
-    for name in LEARNED:
+    for name in FLOWS:
         with torch.inference_mode():
             members = stirred(name, solver={"steps": 3}).forecast(batch, keep_trajectory=True)
         assert members.images.shape == batch.images.shape
@@ -170,7 +152,7 @@ def test_slots_count_from_the_target_and_the_later_scan_wins():
     grid = SlotGrid(length=1.0, before=3, after=1)
     slots = grid.slots_of(torch.tensor([[0.0, 6.2, 6.9, 8.0, 9.3]]), torch.tensor([8.0]))
     assert slots.tolist() == [[0, 1, 2, 3, 4]]
-    method = create_method("cronos-discrete", {**SMALL, "grid": {"length": 1.0, "before": 3, "after": 1}})
+    method = untrained("cronos-discrete", grid={"length": 1.0, "before": 3, "after": 1})
     images = torch.arange(3.0).view(1, 3, 1, 1, 1, 1).expand(1, 3, 1, 8, 8, 8)
     batch = SeriesBatch(images, torch.tensor([[6.0, 6.9, 7.1]]), torch.ones(1, 3).bool(), torch.tensor([8.0]))
     arranged = method.arrange(batch)

@@ -46,6 +46,14 @@ _METHODS = {
         "cronos_discrete", "CronosDiscrete", "DiscreteSettings", "Flow matching on a grid of time slots", True,
         presets=("default", "paper"), flow=True,
     ),
+    "tfm": MethodEntry(
+        "tfm", "TemporalFlowMatching", "TfmSettings", "Flow matching told no time: the predecessor of CRONOS", True,
+        presets=("default", "release"), flow=True,
+    ),
+    "one-step-unet": MethodEntry(
+        "one_step_unet", "OneStepUNet", "OneStepSettings",
+        "The network of CRONOS without the flow: the ablation to compare with", True,
+    ),
     "sadm": MethodEntry(
         "sadm", "Sadm", "SadmSettings", "Diffusion guided by a transformer over the scans", True,
         presets=("default", "paper", "release"),
@@ -53,6 +61,38 @@ _METHODS = {
     "conditional-diffusion": MethodEntry(
         "conditional_diffusion", "ConditionalDiffusion", "ConditionalSettings",
         "Diffusion guided by a source scan and a time interval", True, presets=("default", "paper"),
+    ),
+    "med-ddpm": MethodEntry(
+        "med_ddpm", "MedDdpm", "MedDdpmSettings", "Diffusion with the last scan as channels, after Med-DDPM", True,
+        presets=("default", "paper"),
+    ),
+    "diffusemorph": MethodEntry(
+        "diffusemorph", "DiffuseMorph", "DiffuseMorphSettings",
+        "Deformation towards a diffused guess of the target, after DiffuseMorph", True, presets=("default", "paper"),
+    ),
+    "convlstm": MethodEntry(
+        "convlstm", "ConvLstmRegression", "ConvLstmSettings", "Recurrent network over the scans", True,
+        presets=("default", "paper"),
+    ),
+    "simvp": MethodEntry(
+        "simvp", "SimVpRegression", "SimVpSettings", "Convolutions over space, then over the scans", True,
+        presets=("default", "paper"),
+    ),
+    "vivit": MethodEntry(
+        "vivit", "ViVitRegression", "ViVitSettings", "Transformer over space, then over the scans", True,
+        presets=("default", "paper"),
+    ),
+    "node-lstm": MethodEntry(
+        "node_lstm", "NodeLstm", "NodeLstmSettings", "Recurrent network with a neural ODE between the scans", True,
+        presets=("default", "paper"),
+    ),
+    "gan": MethodEntry(
+        "gan", "Gan", "GanSettings", "U-Net trained against a discriminator of patches", True,
+        presets=("default", "paper"),
+    ),
+    "vae": MethodEntry(
+        "vae", "Vae", "VaeSettings", "Variational auto-encoder of the change, given the scans", True,
+        presets=("default", "paper"),
     ),
     "noder": MethodEntry(
         "noder", "Noder", "NoderSettings", "Neural ODE of the voxels, fitted to the patient", min_scans=2,
