@@ -52,7 +52,9 @@ def inside(
     if region is None:
         found = body_of(scan)
     elif region.IsA("vtkMRMLSegmentationNode"):
-        found = np.any(list(segments_of(region, grid).values()) or [False], axis=0)
+        found = np.zeros(slicer.util.arrayFromVolume(grid).shape, bool)
+        for segment in segments_of(region, grid).values():
+            found |= segment
     else:
         found = _inside_box(region, grid)
     if not found.any():
