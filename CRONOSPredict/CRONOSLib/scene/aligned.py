@@ -9,7 +9,7 @@ import slicer
 
 from CRONOSLib.scene import display
 from CRONOSLib.scene.hierarchy import SubjectHierarchy
-from CRONOSLib.scene.nodes import add_volume, fill_volume, nodes_of_class
+from CRONOSLib.scene.nodes import add_filled, fill_volume, filled_volume, nodes_of_class
 from CRONOSLib.scene.results import RESULT_ATTRIBUTE
 from CRONOSLib.scene.steps import Steps
 from CRONOSLib.series import LongitudinalSeries
@@ -45,7 +45,7 @@ def adding_aligned(
         name, image = names[frame.time], frame.image
         node = None if keep_earlier else _earlier(last, name)
         if node is None:
-            node = add_volume(scene, image, name)
+            node = add_filled(scene, filled_volume(image), name)
             node.SetAttribute(RESULT_ATTRIBUTE, ALIGNED)
             node.SetNodeReferenceID(_LAST_SCAN, last.GetID())
             display.show_like(node, last)

@@ -14,7 +14,7 @@ _WINDOW_PERCENTILES = (0.5, 99.5)
 _MAP_PERCENTILE = 99.5
 """Strength of a map, among its voxels that are not zero, that the strongest colour stands for."""
 
-_WEAK = 0.05
+_WEAK = 0.15
 """Part of the strongest colour of a map below which it counts as zero."""
 
 

@@ -11,7 +11,7 @@ import slicer
 
 from CRONOSLib.scene import display
 from CRONOSLib.scene.hierarchy import SubjectHierarchy
-from CRONOSLib.scene.nodes import add_volume, filled_volume, nodes_of_class
+from CRONOSLib.scene.nodes import add_filled, filled_volume, nodes_of_class
 from CRONOSLib.scene.results import RESULT_ATTRIBUTE
 from CRONOSLib.scene.steps import Steps
 from CRONOSLib.series import LongitudinalSeries
@@ -205,7 +205,7 @@ def _browse(
 
 
 def _add_map(scene: slicer.vtkMRMLScene, image: sitk.Image, name: str, kind: str) -> slicer.vtkMRMLScalarVolumeNode:
-    node = add_volume(scene, image, name)
+    node = add_filled(scene, filled_volume(image), name)
     node.SetAttribute(RESULT_ATTRIBUTE, kind)
     (display.show_spread if kind == "disagreement" else display.show_change)(node)
     return node

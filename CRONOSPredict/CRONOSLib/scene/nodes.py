@@ -63,6 +63,18 @@ def filled_volume(image: sitk.Image) -> slicer.vtkMRMLScalarVolumeNode:
     return node
 
 
+def add_filled(
+    scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLScalarVolumeNode, name: str
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add a filled volume under this name; its window is to be set: guessing one would look at every voxel."""
+    volume.SetName(scene.GenerateUniqueName(name))
+    display = slicer.vtkMRMLScalarVolumeDisplayNode()
+    display.AutoWindowLevelOff()
+    scene.AddNode(volume)
+    volume.SetAndObserveDisplayNodeID(scene.AddNode(display).GetID())
+    return volume
+
+
 def nodes_of_class(scene: slicer.vtkMRMLScene, node_class: str) -> list:
     """All nodes of a class in this scene; `slicer.util.getNodesByClass` always looks into the application's."""
     return [scene.GetNthNodeByClass(index, node_class) for index in range(scene.GetNumberOfNodesByClass(node_class))]

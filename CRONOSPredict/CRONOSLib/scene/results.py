@@ -11,7 +11,7 @@ import slicer
 from CRONOSLib.scene import display
 from CRONOSLib.scene.dates import keep_date
 from CRONOSLib.scene.hierarchy import SubjectHierarchy
-from CRONOSLib.scene.nodes import add_volume, filled_volume, nodes_of_class
+from CRONOSLib.scene.nodes import add_filled, add_volume, filled_volume, nodes_of_class
 from CRONOSLib.scene.steps import Steps, finished
 from CRONOSLib.series import LongitudinalSeries
 
@@ -188,10 +188,8 @@ def _result(
 ) -> slicer.vtkMRMLScalarVolumeNode:
     """The node with the voxels of a filled one, or the filled one itself."""
     if node is None:
-        filled.SetName(scene.GenerateUniqueName(name))
         filled.SetDescription(_NOTICE)
-        node = scene.AddNode(filled)
-        node.CreateDefaultDisplayNodes()
+        node = add_filled(scene, filled, name)
     else:
         node.SetAndObserveImageData(filled.GetImageData())
         node.CopyOrientation(filled)
