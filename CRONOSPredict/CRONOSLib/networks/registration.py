@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from CRONOSLib.flow.deformation import resized
+from CRONOSLib.packages import require
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,12 @@ class RegistrationSettings:
 class PairwiseVelocity(nn.Module):
     """Stationary velocity v with fixed ≈ moving ∘ exp(v) (diffeomorphic VoxelMorph); 0 until trained.
 
-    Needs MONAI.
+    Raises MissingPackageError without MONAI, whose U-Net it is.
     """
 
     def __init__(self, settings: RegistrationSettings) -> None:
         super().__init__()
+        require("monai", purpose="Predicting a registration")
         from monai.networks.nets import VoxelMorphUNet
 
         self.settings = settings
