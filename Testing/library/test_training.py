@@ -127,7 +127,7 @@ fit(Path(sys.argv[1]), "cronos-continuous", Path(sys.argv[2]), TrainSettings.fro
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(cohort, tmp_path):
-    settings = replace(SETTINGS, steps=40, validate_every=2)
+    settings = replace(SETTINGS, steps=24, validate_every=2)
     command = [sys.executable, "-c", TRAIN, str(cohort), str(tmp_path / "killed"), json.dumps(settings.to_json())]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     checkpoint = tmp_path / "killed" / "checkpoints" / "last.ckpt"
