@@ -302,8 +302,8 @@ def test_the_change_is_measured_inside_each_segment_too(filled) -> None:
 def test_what_is_missing_is_asked_for_before_anything_runs(filled, monkeypatch) -> None:
     from CRONOSLib.scene.panel import installing
 
-    assert installing.REQUIREMENTS.is_file()
-    monkeypatch.setattr(installing, "missing_packages", lambda: ["torch"])
+    assert installing.FORECASTING.requirements.is_file()
+    monkeypatch.setattr(installing, "missing_packages", lambda needs: ["torch"])
     filled.ui.forecastButton.click()
     assert "PyTorch extension" in filled.ui.messageLabel.text
     assert filled.ui.forecastButton.text == "Forecast"

@@ -56,6 +56,9 @@ class BareApplication:
     def layoutManager(self) -> None:
         """There is no main window."""
 
+    def processEvents(self) -> None:
+        """There is no Qt that could wait."""
+
 
 def open_host() -> None:
     """Make the missing parts importable and start with an empty scene, as the application does."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.bundles.store import load_bundle
@@ -129,6 +130,23 @@ def begin(order: TrainingOrder) -> FollowedRun:
         before = folder.status() if run.resumable else None
     folder.say(replace(before or RunStatus(), state=RunState.PREPARING, message="Starting", seconds_left=None))
     return FollowedRun(folder, _started(training_command(str(order.out)), order.out))
+
+
+def what_it_takes(order: TrainingOrder) -> dict[str, Any]:
+    """The fields of `training.estimate.RunEstimate`, or a `problem`; a process with torch finds out, and ends."""
+    flags = subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0
+    try:
+        done = subprocess.run(
+            training_command("--estimate"),
+            input=json.dumps(order.to_json()).encode(),
+            capture_output=True,
+            env=training_environment(),
+            creationflags=flags,
+            check=False,
+        )
+        return dict(json.loads(done.stdout))
+    except (OSError, ValueError):
+        return {"problem": "Memory and time could not be estimated."}
 
 
 def _continued(order: TrainingOrder, run: FollowedRun) -> TrainingOrder:

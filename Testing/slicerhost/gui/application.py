@@ -60,6 +60,10 @@ class Application(BareApplication):
         """Let Qt do what is waiting."""
         self._qt.processEvents()
 
+    def topLevelWidgets(self) -> list:
+        """Windows, of which the main one is called qSlicerMainWindow."""
+        return self._qt.topLevelWidgets()
+
     def testingEnabled(self) -> bool:
         """Dialogs answer by themselves."""
         return True
@@ -72,6 +76,7 @@ def start() -> Application:
     """The one application of this process; a new main window's views each time."""
     if not isinstance(getattr(slicer, "app", None), Application):
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
+        QtCore.QCoreApplication.setOrganizationName("SlicerHost")  # whose settings are not those of a real Slicer
         _keep_constants_alive()
         QtCore.qInstallMessageHandler(_say)
         turn_properties_into_attributes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import slicer
 from PySide6 import QtGui
 
@@ -21,7 +23,10 @@ def chart_picture(chart: slicer.vtkMRMLPlotChartNode, width: int, height: int) -
     for index in range(chart.GetNumberOfPlotSeriesNodes()):
         _draw(axes, chart.GetNthPlotSeriesNode(index))
     axes.grid(alpha=0.3)
-    axes.legend()
+    if chart.GetYAxisLogScale():
+        axes.set_yscale("log")
+    if chart.GetLegendVisibility():
+        axes.legend()
     canvas.draw()
     return QtGui.QImage(canvas.buffer_rgba(), width, height, QtGui.QImage.Format_RGBA8888).copy()
 
@@ -29,6 +34,10 @@ def chart_picture(chart: slicer.vtkMRMLPlotChartNode, width: int, height: int) -
 def _draw(axes, series: slicer.vtkMRMLPlotSeriesNode) -> None:
     table = series.GetTableNode().GetTable()
     x, y = (_column(table, name) for name in (series.GetXColumnName(), series.GetYColumnName()))
+    if series.GetPlotType() == series.PlotTypeScatterBar:
+        width = min((right - left for left, right in itertools.pairwise(x)), default=1.0)
+        axes.bar(x, y, 0.9 * width, color=series.GetColor(), label=series.GetName())
+        return
     axes.plot(
         x,
         y,

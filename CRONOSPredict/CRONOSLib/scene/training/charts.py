@@ -1,0 +1,173 @@
+"""What the panel draws in Slicer's plot views: gaps between scans, loss, and validation skill above that of copying."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from CRONOSLib.scene.layouts import set_layout
+from CRONOSLib.scene.panel.target import unit_words
+from CRONOSLib.scene.tables import set_columns
+from CRONOSLib.scene.training.patients import FoundPatients
+
+_GAPS, _LOSS, _SKILL = "CRONOSTrainGaps", "CRONOSTrainLoss", "CRONOSTrainSkill"
+"""Plot views, and charts by the same names."""
+
+_GAPS_LAYOUT, _CURVES_LAYOUT = 5143, 5142
+_GREEN, _BLUE, _GREY = (0.3, 0.6, 0.16), (0.16, 0.38, 0.66), (0.45, 0.45, 0.45)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What metrics.csv of a run says so far.
+
+    loss:  of the steps `steps`
+    skill: on the validation patients, at `validated` steps; 0 is copying the last scan
+    """
+
+    steps: tuple[float, ...] = ()
+    loss: tuple[float, ...] = ()
+    validated: tuple[float, ...] = ()
+    skill: tuple[float, ...] = ()
+
+    @classmethod
+    def read(cls, metrics: Path) -> Curves:
+        """The rows that are whole; none where there is no file yet."""
+        try:
+            with metrics.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.DictReader(file) if None not in row.values()]
+        except OSError:
+            return cls()
+        losses = [(float(row["step"]), float(row["loss"])) for row in rows if row["loss"]]
+        skills = [(float(row["step"]), float(row["validation_skill"])) for row in rows if row["validation_skill"]]
+        return cls(*_columns(losses), *_columns(skills))
+
+
+def show_gaps(layout_manager, owner: slicer.vtkMRMLNode, patients: FoundPatients) -> None:
+    """Histogram of the times between neighbouring scans.
+
+    layout_manager: qSlicerLayoutManager
+    owner:          node that knows the nodes of the chart, so that they are used again
+    """
+    counts, edges = np.histogram(patients.gaps, bins="auto")
+    time, count = _("Days between scans"), _("Gaps")
+    if unit_words(patients.unit) != _("days"):
+        time = _("Time between scans, {unit}").format(unit=unit_words(patients.unit))
+    columns = {time: (edges[:-1] + edges[1:]) / 2, count: counts}
+    series = _series(owner, _GAPS, count, columns, _BLUE, slicer.vtkMRMLPlotSeriesNode.PlotTypeScatterBar)
+    chart = _chart(owner, _GAPS, _("Gaps between scans"), time, count, [series])
+    chart.SetLegendVisibility(False)
+    set_layout(layout_manager, _GAPS_LAYOUT, _rows(_GAPS))
+    _put(_GAPS, chart)
+
+
+def draw_curves(owner: slicer.vtkMRMLNode, curves: Curves, steps: int) -> None:
+    """Renew the charts of a run.
+
+    steps: of the whole run, which the line of copying spans
+    """
+    step, loss, skill = _("Step"), _("Loss"), _("Validation skill")
+    copying = _("Copying the last scan")
+    line = slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter
+    learnt = _series(owner, "Loss", loss, {step: curves.steps, loss: curves.loss}, _BLUE, line)
+    chart = _chart(owner, _LOSS, loss, step, loss, [learnt])
+    chart.SetYAxisLogScale(bool(curves.loss) and min(curves.loss) > 0)
+    chart.SetLegendVisibility(False)
+    base = _series(owner, "Copying", copying, {step: (0, steps), copying: (0, 0)}, _GREY, line)
+    base.SetLineStyle(base.LineStyleDash)
+    measured = _series(owner, "Skill", skill, {step: curves.validated, skill: curves.skill}, _GREEN, line)
+    measured.SetMarkerStyle(measured.MarkerStyleCircle)
+    _chart(
+        owner, _SKILL, _("Validation skill: 0 is copying the last scan, 1 is perfect"), step, skill, [base, measured]
+    )
+
+
+def show_curves(layout_manager, owner: slicer.vtkMRMLNode) -> None:
+    """Loss above skill in two plot views."""
+    set_layout(layout_manager, _CURVES_LAYOUT, _rows(_LOSS, _SKILL))
+    for name in (_LOSS, _SKILL):
+        chart = owner.GetNodeReference(_role(name))
+        if chart is not None:
+            _put(name, chart)
+
+
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return tuple(x for x, _y in points), tuple(y for _x, y in points)
+
+
+def _chart(
+    owner: slicer.vtkMRMLNode,
+    name: str,
+    title: str,
+    x: str,
+    y: str,
+    series: Sequence[slicer.vtkMRMLPlotSeriesNode],
+) -> slicer.vtkMRMLPlotChartNode:
+    chart = _node(owner, name, "vtkMRMLPlotChartNode", title)
+    chart.SetTitle(title)
+    chart.SetXAxisTitle(x)
+    chart.SetYAxisTitle(y)
+    wanted = [one.GetID() for one in series]
+    if [chart.GetNthPlotSeriesNodeID(index) for index in range(chart.GetNumberOfPlotSeriesNodes())] != wanted:
+        chart.RemoveAllPlotSeriesNodeIDs()
+        for identifier in wanted:
+            chart.AddAndObservePlotSeriesNodeID(identifier)
+    return chart
+
+
+def _series(
+    owner: slicer.vtkMRMLNode,
+    name: str,
+    label: str,
+    columns: Mapping[str, Sequence[float]],
+    color: tuple[float, float, float],
+    kind: int,
+) -> slicer.vtkMRMLPlotSeriesNode:
+    """One series with a table of its own: the first column along x, the second along y."""
+    table = _node(owner, f"{name}Table", "vtkMRMLTableNode", label)
+    set_columns(table, columns)
+    series = _node(owner, f"{name}Series", "vtkMRMLPlotSeriesNode", label)
+    x, y = columns
+    series.SetPlotType(kind)
+    series.SetAndObserveTableNodeID(table.GetID())
+    series.SetXColumnName(x)
+    series.SetYColumnName(y)
+    series.SetMarkerStyle(series.MarkerStyleNone)
+    series.SetColor(*color)
+    return series
+
+
+def _node(owner: slicer.vtkMRMLNode, name: str, node_class: str, label: str) -> slicer.vtkMRMLNode:
+    """The node that the owner knows by this name, made when there is none."""
+    node = owner.GetNodeReference(_role(name))
+    if node is None:
+        node = owner.GetScene().AddNewNodeByClass(node_class)
+        owner.SetNodeReferenceID(_role(name), node.GetID())
+    node.SetName(label)
+    return node
+
+
+def _role(name: str) -> str:
+    return f"CRONOS.{name}"
+
+
+def _rows(*names: str) -> str:
+    views = (
+        f'<item><view class="vtkMRMLPlotViewNode" singletontag="{name}">'
+        '<property name="viewlabel" action="default">P</property></view></item>'
+        for name in names
+    )
+    return f'<layout type="vertical" split="true">{"".join(views)}</layout>'
+
+
+def _put(name: str, chart: slicer.vtkMRMLPlotChartNode) -> None:
+    """Put a chart into the plot view of that name; nothing happens while no layout has it."""
+    view = chart.GetScene().GetSingletonNode(name, "vtkMRMLPlotViewNode")
+    if view is not None:
+        view.SetPlotChartNodeID(chart.GetID())
