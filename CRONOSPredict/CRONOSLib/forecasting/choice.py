@@ -110,6 +110,11 @@ def override(
 
     if isinstance(method, Diffusion):
         return _sampling(method, solver, steps, aggregate, samples)
+    from CRONOSLib.methods.vae import Vae
+
+    if isinstance(method, Vae) and (solver, steps, aggregate) == (None, None, None):
+        method.settings = replace(method.settings, samples=samples or method.settings.samples)
+        return method
     if samples is not None:
         raise MethodError("This method draws no samples: its forecast is always the same. Leave the samples out.")
     from CRONOSLib.flow.aggregation import check_aggregation

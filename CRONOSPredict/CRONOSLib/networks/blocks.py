@@ -68,7 +68,7 @@ class SelfAttention(nn.Module):
 class Downsample(nn.Module):
     """Strided convolution that halves every axis, or those whose stride is 2."""
 
-    def __init__(self, channels: int, strides: tuple[int, ...] = (2, 2, 2)) -> None:
+    def __init__(self, channels: int, strides: tuple[int, int, int] = (2, 2, 2)) -> None:
         super().__init__()
         self.conv = nn.Conv3d(channels, channels, 3, stride=strides, padding=1)
 

@@ -72,6 +72,7 @@ class ConvLstm(nn.Module):
         """
         steps = list(scans.unbind(1))
         for cell in self.cells:
+            assert isinstance(cell, ConvLstmCell)
             memory = cell.empty(steps[0])
             for index, (step, present) in enumerate(zip(steps, mask.unbind(1), strict=True)):
                 memory = cell(step, memory).where(present, memory)

@@ -27,7 +27,7 @@ class UNetSettings:
 
     width: int = 32
     multipliers: tuple[int, ...] = (1, 2, 4)
-    strides: tuple[int, ...] = (2, 2, 2)
+    strides: tuple[int, int, int] = (2, 2, 2)
     embedding: int = 128
     groups: int = 8
     film: Film = Film.NORMALISED
