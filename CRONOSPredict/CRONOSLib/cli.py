@@ -1,4 +1,4 @@
-"""The command line: `cronos forecast | prepare | train | evaluate | simulate | methods | bundles`."""
+"""The command line: `cronos forecast | prepare | train | evaluate | benchmark | simulate | methods | bundles`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from CRONOSLib import __version__
-from CRONOSLib.commands import evaluate, forecast, lists, prepare, simulate, train
+from CRONOSLib.commands import benchmark, evaluate, forecast, lists, prepare, simulate, train
 from CRONOSLib.commands.console import out, say_error
 from CRONOSLib.errors import CronosError
 
@@ -40,6 +40,7 @@ app.command()(forecast.forecast)
 app.command()(prepare.prepare)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(benchmark.benchmark)
 app.add_typer(simulate.app, name="simulate")
 app.command()(lists.methods)
 app.command()(lists.bundles)

@@ -1,0 +1,1 @@
+"""Every method on every cohort with every seed, under the same conditions."""

@@ -1,0 +1,121 @@
+"""Pictures of a comparison: skill by horizon, quality against seconds, calibration, and the worst patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from CRONOSLib.benchmark.comparison import Comparison, metric_of
+from CRONOSLib.evaluation.drawing import BACKGROUND, FAINT, INK
+from CRONOSLib.evaluation.gallery import write_gallery
+from CRONOSLib.packages import require
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#4fc3f7", "#ffb74d", "#aed581", "#f06292", "#ba68c8", "#fff176")
+"""Of the best contenders of a cohort, the best first; the others are faint."""
+
+_WIDTH, _HEIGHT = 6.2, 4.4
+"""Inches of one cohort."""
+
+
+def write_figures(folder: Path, comparisons: Sequence[Comparison]) -> list[Path]:
+    """Draw what the comparisons allow. Raises MissingPackageError without matplotlib, OSError."""
+    require("matplotlib", purpose="The figures")
+    measured = [comparison for comparison in comparisons if comparison.measured]
+    calibrated = [comparison for comparison in measured if any(one.outcome.coverage for one in comparison.runs)]
+    drawn = [
+        _figure(folder / "skill-by-horizon.png", measured, _skill_by_horizon),
+        _figure(folder / "quality-against-seconds.png", measured, _quality_against_seconds),
+        _figure(folder / "calibration.png", calibrated, _calibration),
+    ]
+    for comparison in measured:
+        path = folder / f"worst-{comparison.cohort}.png"
+        pictures = comparison.worst(len(COLOURS))
+        write_gallery(path, pictures, f"{comparison.cohort}: the worst test patient of the best methods")
+        drawn.append(path)
+    return [path for path in drawn if path is not None]
+
+
+def _figure(path: Path, comparisons: Sequence[Comparison], draw: Callable[[Axes, Comparison], None]) -> Path | None:
+    """One drawing per cohort, side by side; None without any."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if not comparisons:
+        return None
+    figure = Figure(figsize=(_WIDTH * len(comparisons), _HEIGHT), facecolor=BACKGROUND, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, comparison in zip(figure.subplots(1, len(comparisons), squeeze=False)[0], comparisons):
+        axes.set_facecolor(BACKGROUND)
+        axes.set_title(comparison.cohort, color=INK, fontsize=10)
+        axes.tick_params(colors=FAINT, labelsize=8)
+        for edge, spine in axes.spines.items():
+            spine.set_visible(edge in ("left", "bottom"))
+            spine.set_color(FAINT)
+        draw(axes, comparison)
+        axes.xaxis.label.set_color(FAINT)
+        axes.yaxis.label.set_color(FAINT)
+        axes.grid(color=FAINT, alpha=0.15)
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(fontsize=7, labelcolor=INK, facecolor=BACKGROUND, edgecolor=FAINT)
+    figure.savefig(path, dpi=100, facecolor=BACKGROUND)
+    return path
+
+
+def _colour(comparison: Comparison, name: str) -> tuple[str, bool]:
+    """Its colour, and whether it is one of the best."""
+    place = list(comparison.measured).index(name)
+    return (COLOURS[place], True) if place < len(COLOURS) else (FAINT, False)
+
+
+def _skill_by_horizon(axes: Axes, comparison: Comparison) -> None:
+    rows = [row for row in comparison.skill_rows if row.grouping == "horizon"]
+    groups = list(dict.fromkeys(row.group for row in rows))
+    for name in reversed(comparison.measured):
+        colour, best = _colour(comparison, name)
+        skills = [row.skill for row in rows if row.method == name]
+        axes.plot([skill.mean for skill in skills], "o-", color=colour, label=name if best else None, ms=3, lw=1)
+        if best:
+            axes.fill_between(
+                range(len(skills)), [one.low for one in skills], [one.high for one in skills], color=colour, alpha=0.08
+            )
+    axes.set_xticks(range(len(groups)), groups)
+    axes.axhline(0, color=INK, lw=0.8, ls=":")
+    _show_near_zero(axes, [row.skill.mean for row in rows])
+    axes.set_xlabel("horizon")
+    axes.set_ylabel("skill; 0 is copying the last scan")
+
+
+def _quality_against_seconds(axes: Axes, comparison: Comparison) -> None:
+    skills = {row.method: row.skill for row in comparison.skill_rows if row.grouping == "all"}
+    for name, group in comparison.measured.items():
+        colour, _ = _colour(comparison, name)
+        seconds, skill = max(metric_of(group, "seconds") or 0, 1e-4), skills[name]
+        around = [[skill.mean - skill.low], [skill.high - skill.mean]]
+        axes.errorbar([seconds], [skill.mean], yerr=around, fmt="o", color=colour, ms=4, lw=0.8)
+        axes.annotate(name, (seconds, skill.mean), (4, 3), textcoords="offset points", color=colour, fontsize=7)
+    axes.set_xscale("log")
+    axes.axhline(0, color=INK, lw=0.8, ls=":")
+    _show_near_zero(axes, [skill.mean for skill in skills.values()])
+    axes.set_xlabel("seconds of one forecast")
+    axes.set_ylabel("skill; 0 is copying the last scan")
+
+
+def _calibration(axes: Axes, comparison: Comparison) -> None:
+    axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
+    for name, group in comparison.measured.items():
+        colour, best = _colour(comparison, name)
+        levels = group[0].outcome.coverage
+        if levels:
+            axes.plot(*zip(*levels), "o-", color=colour, label=name if best else None, ms=3, lw=1)
+    axes.set_xlabel("made to hold at least this share")
+    axes.set_ylabel("held in test patients")
+
+
+def _show_near_zero(axes: Axes, skills: Sequence[float]) -> None:
+    """A method that fails altogether must not flatten the others; it is said in the table."""
+    top = max(0.05, *skills)
+    axes.set_ylim(max(min(skills), -2 * top) - 0.1 * top, top * 1.15)

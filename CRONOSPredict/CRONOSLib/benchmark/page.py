@@ -1,0 +1,130 @@
+"""The page that says how the comparison came out: Markdown beside its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from CRONOSLib import __version__
+from CRONOSLib.benchmark.comparison import Comparison
+from CRONOSLib.benchmark.configuration import Benchmark
+from CRONOSLib.benchmark.figures import write_figures
+from CRONOSLib.benchmark.tables import by_horizon, cost, latex, quality
+from CRONOSLib.evaluation.card_sections import Cells, markdown
+from CRONOSLib.training.run_folder import write_beside, writing
+
+_ABOUT = """# Benchmark
+
+Made by CRONOS {version} with
+
+```sh
+{command}
+```
+
+Every method was trained on the same patients, prepared and augmented in the same way, with the same optimiser and
+{budget}, and measured on the same test patients, whom nothing was chosen on: the last scan of each, forecast from
+{count} different numbers of earlier scans. Methods that learn nothing are run once, the others with {seeds}. For
+research use only.
+
+*Skill* is 1 − MSE/MSE of copying the last scan (LCI), per patient: 0 is copying, 1 is perfect. Intervals are 95 %,
+by a bootstrap over patients; leads are paired. *Most changed* looks only at the 2 % of voxels that truly changed most.
+NRMSE is sqrt(MSE)/range, and ‖x − y‖/‖y‖ for the Euclidean one; PSNR and the 3D SSIM have the fixed range 0…1.
+*Sharpness* is decades of power at high frequencies beside the truth: below 0 is blurrier. *Folding* is the share of
+voxels with det J ≤ 0. The *CRPS* is that of the members. The *90 % range* is calibrated on validation patients.
+Seconds are processor seconds on a CPU; memory is the peak of the process that trained and forecast."""
+
+_BAND = "Networks should have {least:.2g} to {most:.2g} million parameters; an asterisk marks those that do not."
+
+_CAPTIONS = {
+    "skill-by-horizon": "Skill by horizon; the best methods in colour, with their intervals",
+    "quality-against-seconds": "Skill against the seconds of one forecast",
+    "calibration": "How often ranges held the truth, against what they were made for",
+}
+
+
+def write_page(folder: Path, benchmark: Benchmark, comparisons: Sequence[Comparison], command: str) -> Path:
+    """benchmark.md with its figures, and tables.tex; returns the page. Raises OutputError, MissingPackageError."""
+    with writing(folder):
+        figures = write_figures(folder, comparisons)
+        write_beside(folder / "tables.tex", "\n\n".join(_latex(comparisons, benchmark)) + "\n")
+        page = folder / "benchmark.md"
+        write_beside(page, "\n\n".join(_sections(benchmark, comparisons, figures, command)) + "\n")
+    return page
+
+
+def verdict(comparison: Comparison) -> str:
+    """Who beat copying, who did not, in one paragraph."""
+    rows = [row for row in comparison.skill_rows if row.grouping == "all" and row.method != "lci"]
+    if not rows:
+        return "No method has been measured yet."
+    above = [row.method for row in rows if row.skill.low > 0]
+    below = [row.method for row in rows if row.skill.high < 0]
+    between = [row.method for row in rows if row.method not in (*above, *below)]
+    parts = [
+        f"{how}: {', '.join(names)}."
+        for how, names in (
+            ("Above copying the last scan, best first", above),
+            ("Not told apart from it", between),
+            ("Below it", below),
+        )
+        if names
+    ]
+    return " ".join(parts)
+
+
+def _sections(
+    benchmark: Benchmark, comparisons: Sequence[Comparison], figures: Sequence[Path], command: str
+) -> list[str]:
+    steps = next((one.outcome.steps for each in comparisons for one in each.runs if one.outcome.steps), 0)
+    budget = f"{benchmark.train_seconds:g} seconds" if benchmark.train_seconds else f"{steps} steps"
+    seeds = f"{len(benchmark.seeds)} seed{'s' if len(benchmark.seeds) > 1 else ''}"
+    sections = [
+        _ABOUT.format(version=__version__, command=command, budget=budget, count=benchmark.forecasts, seeds=seeds)
+    ]
+    for comparison in comparisons:
+        sections += _of_cohort(comparison, benchmark)
+    sections += ["## Figures"] if figures else []
+    for path in figures:
+        caption = _CAPTIONS.get(path.stem, "Worst test patients: last scan, forecast, truth, and both changes")
+        sections.append(f"![{caption}]({path.name})")
+    return sections
+
+
+def _of_cohort(comparison: Comparison, benchmark: Benchmark) -> list[str]:
+    sections = [f"## {comparison.cohort}", _patients(comparison)]
+    if comparison.measured:
+        sections += [verdict(comparison), markdown(quality(comparison))]
+        sections += ["### By horizon", markdown(by_horizon(comparison))]
+        sections += ["### Cost", markdown(cost(comparison, benchmark.parameters)), _band(benchmark)]
+    if comparison.failed:
+        lines = [f"- {one.name}, seed {one.run.settings.seed}: {one.outcome.problem}" for one in comparison.failed]
+        sections += ["### Failed", "\n".join(lines)]
+    if comparison.missing:
+        sections.append(f"{len(comparison.missing)} runs are not done yet.")
+    return sections
+
+
+def _patients(comparison: Comparison) -> str:
+    rows = comparison.skill_rows
+    if not rows:
+        return "Nothing was measured."
+    run = next(iter(comparison.measured.values()))[0].run
+    shown = f"{rows[0].skill.patients} test patients, {rows[0].forecasts} forecasts"
+    return f"{shown}; manifest {run.manifest_sha256[:12]}."
+
+
+def _band(benchmark: Benchmark) -> str:
+    least, most = (count / 1e6 for count in benchmark.parameters)
+    return _BAND.format(least=least, most=most)
+
+
+def _latex(comparisons: Sequence[Comparison], benchmark: Benchmark) -> list[str]:
+    tables: list[tuple[str, Cells]] = []
+    for comparison in comparisons:
+        if comparison.measured:
+            tables += [
+                (f"Quality on {comparison.cohort}", quality(comparison)),
+                (f"Skill by horizon on {comparison.cohort}", by_horizon(comparison)),
+                (f"Cost on {comparison.cohort}", cost(comparison, benchmark.parameters)),
+            ]
+    return [latex(cells, caption) for caption, cells in tables]
