@@ -7,12 +7,12 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Union
 
 import slicer
 import vtk
 from slicer import (
-    vtkMRMLDisplayableNode,
+    vtkMRMLMarkupsROINode,
     vtkMRMLScalarVolumeNode,
     vtkMRMLSegmentationNode,
     vtkMRMLSequenceBrowserNode,
@@ -129,7 +129,7 @@ class CRONOSPredictParameterNode:
     lastTime: str
     frames: Annotated[int, WithinRange(2, 100)] = 9
     quantity: str = "mean"
-    region: vtkMRMLDisplayableNode
+    region: Union[vtkMRMLSegmentationNode, vtkMRMLMarkupsROINode, None]  # noqa: UP007  Slicer knows no `|` here
     showAligned: bool = False
     keepIntermediate: bool = False
     flowSolver: str = "euler"

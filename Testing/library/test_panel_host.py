@@ -6,6 +6,7 @@ import ast
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -63,6 +64,20 @@ def test_a_list_of_nodes_follows_the_scene(host) -> None:
     assert box.currentNode() is None
     assert [found and found.GetName() for found in heard] == ["T1", None]
     box.setMRMLScene(None)
+
+
+def test_a_selector_lists_what_its_parameter_takes_and_an_abstract_class_raises(panel) -> None:
+    from slicer.parameterNodeWrapper import parameterNodeWrapper
+
+    assert list(panel.ui.regionSelector.nodeTypes) == ["vtkMRMLSegmentationNode", "vtkMRMLMarkupsROINode"]
+
+    class Choices:
+        region: slicer.vtkMRMLDisplayableNode
+
+    Choices.__annotations__ = {"region": slicer.vtkMRMLDisplayableNode}
+    choices = parameterNodeWrapper(Choices)(slicer.vtkMRMLScriptedModuleNode())
+    with pytest.raises(TypeError, match="abstract"):
+        choices.connectGui(SimpleNamespace(regionSelector=panel.ui.regionSelector))
 
 
 @pytest.mark.parametrize("path", CODE_FILES, ids=lambda path: path.stem)

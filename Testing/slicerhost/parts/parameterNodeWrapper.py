@@ -24,12 +24,14 @@ def parameterNodeWrapper(wrapped: type) -> type:
     kinds = {}
     for name, kind in typing.get_type_hints(wrapped, include_extras=True).items():
         plain, *notes = (typing.get_args(kind)[0], *kind.__metadata__) if hasattr(kind, "__metadata__") else (kind,)
-        if plain not in _READERS and not _is_node(plain):
+        if plain not in _READERS and not _node_classes(plain):
             raise TypeError(f"{wrapped.__name__}.{name}: {plain} cannot be kept in a parameter node by this host.")
         if name in _RESERVED:
             raise ValueError(f"Cannot use reserved name '{name}' in a parameterNodeWrapper")
         kinds[name] = (plain, next((note for note in notes if isinstance(note, WithinRange)), None))
-    defaults = {name: getattr(wrapped, name, None if _is_node(kind) else kind()) for name, (kind, _) in kinds.items()}
+    defaults = {
+        name: getattr(wrapped, name, None if _node_classes(kind) else kind()) for name, (kind, _) in kinds.items()
+    }
 
     def initialise(self, parameterNode) -> None:
         self.parameterNode = parameterNode
@@ -48,12 +50,16 @@ def parameterNodeWrapper(wrapped: type) -> type:
     wrapped.connectGui = lambda self, ui: _connect(self, ui, kinds)
     wrapped.disconnectGui = _disconnect
     for name, (kind, limits) in kinds.items():
-        setattr(wrapped, name, _node_parameter(name, kind) if _is_node(kind) else _parameter(name, kind, limits))
+        classes = _node_classes(kind)
+        setattr(wrapped, name, _node_parameter(name, classes) if classes else _parameter(name, kind, limits))
     return wrapped
 
 
-def _is_node(kind: type) -> bool:
-    return isinstance(kind, type) and issubclass(kind, slicer.vtkMRMLNode)
+def _node_classes(kind) -> tuple[type, ...]:
+    """Node classes that a parameter takes: one, or those of a `typing.Union` with None; () when it takes no nodes."""
+    members = typing.get_args(kind) if typing.get_origin(kind) is typing.Union else (kind, type(None))
+    classes = tuple(found for found in members if isinstance(found, type) and issubclass(found, slicer.vtkMRMLNode))
+    return classes if {*classes, type(None)} == set(members) else ()
 
 
 def _parameter(name: str, kind: type, limits: WithinRange | None) -> property:
@@ -70,13 +76,13 @@ def _parameter(name: str, kind: type, limits: WithinRange | None) -> property:
     return property(read, write)
 
 
-def _node_parameter(name: str, kind: type) -> property:
+def _node_parameter(name: str, classes: tuple[type, ...]) -> property:
     def read(self):
         return self.parameterNode.GetNodeReference(name)
 
     def write(self, node) -> None:
-        if node is not None and not isinstance(node, kind):
-            raise TypeError(f"{name} must be a {kind.__name__}, not {type(node).__name__}.")
+        if node is not None and not isinstance(node, classes):
+            raise TypeError(f"{name} does not take a {type(node).__name__}.")
         self.parameterNode.SetNodeReferenceID(name, node.GetID() if node else None)
 
     return property(read, write)
@@ -116,8 +122,9 @@ def _connect(wrapper, ui, kinds) -> int:
 
 def _tie(wrapper, name, widget, kind, limits):
     """Name, widget, how to read and write it, its signal; the pairs that the real connectors know."""
-    if _is_node(kind):
+    if classes := _node_classes(kind):
         assert widget.className() == "qMRMLNodeComboBox"
+        widget.nodeTypes = [node_class().GetClassName() for node_class in classes]  # an abstract class raises
         signal = "currentNodeChanged(vtkMRMLNode*)"
         return name, widget, widget.currentNode, widget.setCurrentNode, signal, limits
     pairs = {
