@@ -6,9 +6,8 @@ import math
 
 import slicer
 
-from CRONOSLib.scene.compare import jump_to, place_of_most, show_alone
 from CRONOSLib.scene.flow import SCAN_ATTRIBUTE, FlowNodes
-from CRONOSLib.scene.layouts import in_rows, set_layout, slice_view
+from CRONOSLib.scene.layouts import in_rows, jump_to, place_of_most, set_layout, show_alone, slice_view
 from CRONOSLib.scene.overlay import shown_composites
 
 SPEED, DISAGREEMENT, BEND = "speed", "disagreement", "bend"

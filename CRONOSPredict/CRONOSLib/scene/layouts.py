@@ -1,8 +1,16 @@
-"""Layouts of slice views, as the layout manager takes them."""
+"""Slice views beside each other: their layout, what each shows, and where it looks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import slicer
+
+from CRONOSLib.scene.nodes import ijk_to_ras
+
+AXIAL = ("Axial",)
+ALL_PLANES = ("Axial", "Sagittal", "Coronal")
 
 
 def slice_view(tag: str, plane: str, label: str, color: str) -> str:
@@ -31,3 +39,31 @@ def set_layout(layout_manager, number: int, description: str) -> None:
     if not layouts.AddLayoutDescription(number, description):
         layouts.SetLayoutDescription(number, description)
     layout_manager.setLayout(number)
+
+
+def show_alone(widget, node: slicer.vtkMRMLScalarVolumeNode, group: int) -> None:
+    """Show one volume, whole, in a slice view that moves together with the others of its group."""
+    view = widget.mrmlSliceNode()
+    view.SetViewGroup(group)
+    composite = widget.mrmlSliceCompositeNode()
+    composite.SetBackgroundVolumeID(node.GetID())
+    composite.SetForegroundVolumeID(None)
+    composite.SetLabelVolumeID(None)
+    widget.sliceController().fitSliceToBackground()
+    composite.SetLinkedControl(True)
+
+
+def place_of_most(strength: np.ndarray, grid: slicer.vtkMRMLScalarVolumeNode) -> tuple[float, float, float]:
+    """Right, anterior, superior of the slices that hold most of something: that is what the user wants to see first.
+
+    strength: (D, H, W) on the grid of a volume in world space, not negative
+    """
+    by_axis = [strength.sum(axis=axes).argmax() for axes in ((0, 1), (0, 2), (1, 2))]  # i, j, k
+    right, anterior, superior, _ = ijk_to_ras(grid) @ [*by_axis, 1]
+    return right, anterior, superior
+
+
+def jump_to(views: Iterable[slicer.vtkMRMLSliceNode], place: tuple[float, float, float]) -> None:
+    """Move slice views so that they show a place, mm in RAS."""
+    for view in views:
+        view.JumpSliceByOffsetting(*place)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import slicer
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk
 
 from CRONOSLib.scene.course import Point
+from CRONOSLib.scene.tables import set_columns
 from CRONOSLib.scene.timeline import TimelineNodes, place_in_folder
 
 _CHART_ROLE = "CRONOS.Chart"
@@ -82,11 +81,7 @@ def _table(
     """A table with the time, the columns, and the dates."""
     node = _node(timeline, f"CRONOS.{role}Table", "vtkMRMLTableNode", words.real if role == "Real" else words.forecast)
     modifying = node.StartModify()
-    node.RemoveAllColumns()
-    for name, values in {words.time: [point.time for point in points], **columns}.items():
-        column = numpy_to_vtk(np.array(values, np.float64), deep=True)
-        column.SetName(name)
-        node.AddColumn(column)
+    set_columns(node, {words.time: [point.time for point in points], **columns})
     dates = vtk.vtkStringArray()
     dates.SetName(words.date)
     for point in points:

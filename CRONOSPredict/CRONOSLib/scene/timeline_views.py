@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from CRONOSLib.scene.compare import ALL_PLANES, jump_to, place_of_most, show_alone
-from CRONOSLib.scene.layouts import in_rows, set_layout, slice_view
+from CRONOSLib.scene.layouts import (
+    ALL_PLANES,
+    in_rows,
+    jump_to,
+    place_of_most,
+    set_layout,
+    show_alone,
+    slice_view,
+)
 from CRONOSLib.scene.timeline import TimelineNodes
 
 _LAYOUT_ID = 5140

@@ -9,7 +9,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from CRONOSLib.scene.changes import changes_in, usual_threshold
-from CRONOSLib.scene.compare import ALL_PLANES, AXIAL, show_comparison
+from CRONOSLib.scene.compare import show_comparison
+from CRONOSLib.scene.layouts import ALL_PLANES, AXIAL
 from CRONOSLib.scene.overlay import lay_over, take_away
 from CRONOSLib.scene.panel.state import PanelState
 from CRONOSLib.scene.panel.widgets import fill_table, show, silent
