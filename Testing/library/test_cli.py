@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.bundles.store import load_bundle
 from CRONOSLib.cli import app
 from CRONOSLib.cohorts.manifest import Patient, Visit, write_cohort
+from CRONOSLib.cohorts.usual_settings import write_usual_settings
 from CRONOSLib.forecast import Forecast
 from typer.testing import CliRunner, Result
 
@@ -198,11 +200,12 @@ def test_a_cohort_becomes_a_bundle_that_is_measured_and_forecasts(
     write_cohort(cohort, patients, name="heads")
     settings = tmp_path / "settings.json"
     network = {"unet": {"width": 4, "multipliers": [1, 2], "embedding": 16, "groups": 2}}
-    grid = {"grid": {"spacing_mm": 6.0}, "alignment": "off"}
-    settings.write_text(json.dumps({"settings": {"method_settings": {"network": network}, "preprocessing": grid}}))
+    write_usual_settings(cohort, {"preprocessing": {"grid": {"spacing_mm": 6.0}, "alignment": "off"}})
+    settings.write_text(json.dumps({"settings": {"method_settings": {"network": network}}}))
     run = tmp_path / "run"
     trained = done("train", "--cohort", cohort, "--steps", "2", "--config", settings, "--out", run)
     assert "test, where it changed most" in trained.stdout
+    assert load_bundle(run / "bundle").preprocessing.grid.spacing_mm == 6.0
     card = run / "bundle" / "README.md"
     card.unlink()
     words = ("--cohort", cohort, "--bundle", run / "bundle", "--update-bundle", "--out", tmp_path / "measured")

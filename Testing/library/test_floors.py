@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "CRONOSPredict" / "CRONOSLib"
 
 FLOORS = (
-    ("errors", "packages", "resources", "whole_folder", "__init__"),
+    ("errors", "packages", "resources", "whole_file", "whole_folder", "__init__"),
     ("series", "dates"),
     ("imaging",),
     ("flow",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 import signal
@@ -20,6 +19,7 @@ import SimpleITK as sitk
 from CRONOSLib.cohorts.manifest import Cohort, Visit, read_cohort
 from CRONOSLib.cohorts.parallel import each
 from CRONOSLib.cohorts.readers.registry import LAYOUTS, find_cohort
+from CRONOSLib.cohorts.usual_settings import read_usual_settings
 from CRONOSLib.errors import CohortError, OutputError
 from CRONOSLib.imaging.grid import GridSpec
 from CRONOSLib.imaging.preparation import Preprocessing
@@ -244,7 +244,7 @@ def test_a_finished_cohort_stays_as_it_is_and_can_be_prepared_otherwise(tmp_path
     again = collect(folder, tmp_path / "out", preprocessing=finer)
     assert again.cohort == first.cohort
     assert len(list((tmp_path / "out" / "prepared").iterdir())) == 2
-    settings = TrainSettings.from_json(json.loads((tmp_path / "out" / "train.json").read_text())["settings"])
+    settings = TrainSettings.from_json(read_usual_settings(tmp_path / "out"))
     assert settings.cohort_preprocessing() == finer
     with pytest.raises(CohortError, match="another folder or in another way"):
         collect(folder, tmp_path / "out", seed=1)
@@ -298,7 +298,7 @@ def test_the_command_says_what_was_found_and_how_to_go_on(tmp_path: Path) -> Non
     result = done("prepare", folder, "--out", out, "--channel", "t2", "--split", "50/25/25", *WORDS)
     assert "LUMIERE, glioblastomas over months" in result.stdout
     assert "damaged or cut off" in result.stdout
-    assert f"cronos train --cohort {out} --config {out / 'train.json'}" in result.stdout
+    assert f"cronos train --cohort {out} --out" in result.stdout
     cohort = read_cohort(out)
     assert {visit.channel for patient in cohort.patients for visit in patient.visits} == {"T2"}
     assert [len(cohort.split(split)) for split in ("train", "validation", "test")] == [2, 1, 1]

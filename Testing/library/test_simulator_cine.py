@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from CRONOSLib.cohorts.manifest import read_cohort
+from CRONOSLib.cohorts.usual_settings import read_usual_settings
 from CRONOSLib.series import TimeUnit
 
 torch = pytest.importorskip("torch")
@@ -31,6 +32,7 @@ from CRONOSLib.cohorts.simulators.heart_shape import (  # noqa: E402
 )
 from CRONOSLib.flow.series_batch import SeriesBatch  # noqa: E402
 from CRONOSLib.methods.registry import create_method  # noqa: E402
+from CRONOSLib.training.settings import TrainSettings  # noqa: E402
 
 COARSE = HeartSettings(slices=SliceSettings(spacing_mm=(3.0, 3.0), thickness_mm=(12.0,), slab_samples=1))
 FINE_GRID = centred_grid((72, 64, 72), (2.0, 2.0, 2.0), (-14.0, 0.0, -46.0))
@@ -230,6 +232,7 @@ def test_a_cohort_is_in_milliseconds_holds_its_truth_and_goes_on_after_a_break(t
     made = simulate_cohort(CINE, tmp_path / "cine", 3, 5, settings)
     assert made.unit is TimeUnit.MILLISECOND
     assert read_cohort(made.folder).patients == made.patients
+    assert TrainSettings.from_json(read_usual_settings(made.folder)).preprocessing.intensity.scope == "shared"
     digests = {path: path.read_bytes() for path in made.folder.rglob("*") if path.is_file()}
     shutil.rmtree(made.folder / "sub-0002")
     simulate_cohort(CINE, tmp_path / "cine", 3, 5, settings)

@@ -56,8 +56,9 @@ def prepare(
     patient and prepares it (aligned, resampled, normalised).
 
     OUT holds then manifest.tsv (which scan of which patient, when, in which
-    split) sealed by cohort.json, skipped.csv, train.json for `cronos train`,
-    and the prepared patients. Your own files stay where they are.
+    split) sealed by cohort.json, skipped.csv, the prepared patients, and
+    train.json, which tells `cronos train` how they were prepared. Your own
+    files stay where they are.
     """
     from CRONOSLib.cohorts.readers.registry import find_cohort
     from CRONOSLib.training.collecting import collect_cohort
@@ -139,15 +140,13 @@ def _show_skipped(skipped: tuple[Skipped, ...]) -> None:
 
 
 def _show_made(made: CollectedCohort, out: Path) -> None:
-    from CRONOSLib.training.collecting import CONFIG_NAME
-
     rows = table("Split", "patients", "scans")
     for split in ("train", "validation", "test"):
         patients = made.cohort.split(split)
         rows.add_row(split, str(len(patients)), str(sum(len(patient.visits) for patient in patients)))
     stdout.print(rows)
     stdout.print(
-        f"Train on it: cronos train --cohort {out} --config {out / CONFIG_NAME} --out runs/{out.name}",
+        f"Train on it: cronos train --cohort {out} --out runs/{out.name}",
         markup=False,
         soft_wrap=True,
     )

@@ -102,7 +102,8 @@ def _order(
     given: dict[str, Any],
     file: Path | None,
 ) -> _Order:
-    """What the words of the command say, and where they are silent the configuration file."""
+    """What the words of the command say; where they are silent, the configuration file; then what suits the cohort."""
+    from CRONOSLib.cohorts.usual_settings import read_usual_settings
     from CRONOSLib.training.settings import TrainSettings
 
     unknown = set(written) - {"cohort", "method", "out", "settings", "manifest_sha256", "start_from_sha256"}
@@ -114,7 +115,7 @@ def _order(
     cohort, out = cohort or written.get("cohort"), out or place
     if cohort is None or out is None:
         raise MethodError("A run needs a cohort and a folder. Give --cohort and --out, or a --config that names both.")
-    settings = TrainSettings.from_json({**written.get("settings", {}), **given})
+    settings = TrainSettings.from_json({**read_usual_settings(Path(cohort)), **written.get("settings", {}), **given})
     return _Order(Path(cohort), method or written.get("method") or _method_of(settings), Path(out), settings)
 
 

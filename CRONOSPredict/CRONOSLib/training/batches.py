@@ -51,7 +51,8 @@ class Batches:
         ]
         batch = collate(series)
         seed = np.random.SeedSequence([settings.seed, step, number, 1]).generate_state(1, np.uint64)
-        return TrainingBatch(at_gain_of_last(batch) if settings.match_gain else batch, int(seed[0]))
+        matched = settings.match_gain and settings.preprocessing.intensity.scope == "each"
+        return TrainingBatch(at_gain_of_last(batch) if matched else batch, int(seed[0]))
 
     def subjects(self, step: int) -> list[str]:
         """Names of the patients of a step, each once."""

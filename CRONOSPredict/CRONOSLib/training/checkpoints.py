@@ -15,10 +15,11 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from CRONOSLib.errors import CohortError
 from CRONOSLib.methods.interface import Method
-from CRONOSLib.training.run_folder import RunFolder, write_beside, writing
+from CRONOSLib.training.run_folder import RunFolder, writing
 from CRONOSLib.training.settings import TrainSettings
 from CRONOSLib.training.stopping import StopRequest
 from CRONOSLib.training.validation import MeasureSkill
+from CRONOSLib.whole_file import write_whole_file
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -31,7 +32,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         path = Path(path)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_beside(path, buffer.getbuffer())
+            write_whole_file(path, buffer.getbuffer())
 
 
 class KeepCheckpoints(Callback):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,15 +16,15 @@ from CRONOSLib.cohorts.parallel import each
 from CRONOSLib.cohorts.readers.found import Skipped
 from CRONOSLib.cohorts.readers.patients import FoundCohort, require_enough
 from CRONOSLib.cohorts.splits import SPLITS, USUAL_SHARES, Shares, complete_splits
+from CRONOSLib.cohorts.usual_settings import write_usual_settings
 from CRONOSLib.errors import CohortError, OutputError
 from CRONOSLib.imaging.preparation import Preprocessing
 from CRONOSLib.training.examining import ExaminedPatient, examine, skipped_of
 from CRONOSLib.training.patients import prepare_patients
 from CRONOSLib.training.prepared_files import cache_of
+from CRONOSLib.whole_file import write_whole_file
 
 SKIPPED_NAME = "skipped.csv"
-CONFIG_NAME = "train.json"
-"""What `cronos train --config` takes, so that a run uses the patients as they were prepared."""
 
 OnProgress = Callable[[str, float], None]
 """Told what is being done and the fraction done, in [0, 1]; it may raise to stop."""
@@ -70,7 +69,7 @@ def collect_cohort(
     recipe = _recipe(found, shares)
     if (out / COHORT_NAME).exists():
         made = _again(out, recipe, seed, preprocessing, jobs, tell)
-        _write(out / CONFIG_NAME, _train_config(preprocessing))
+        write_usual_settings(out, _usual_settings(preprocessing))
         return made
     cache = cache_of(out, preprocessing)
     _open_folder(out, cache)
@@ -81,8 +80,8 @@ def collect_cohort(
     splits = complete_splits({patient.subject: patient.split for patient in usable}, seed, shares)
     patients = [Patient(patient.subject, splits[patient.subject], patient.visits) for patient in usable]
     generator = f"cronos prepare, layout {found.layout.name}"
-    _write(out / SKIPPED_NAME, _skipped_table(skipped))
-    _write(out / CONFIG_NAME, _train_config(preprocessing))
+    write_whole_file(out / SKIPPED_NAME, _skipped_table(skipped))
+    write_usual_settings(out, _usual_settings(preprocessing))
     cohort = write_cohort(
         out, patients, name=out.name, unit=found.unit, generator=generator, parameters=recipe, seed=seed
     )
@@ -148,9 +147,8 @@ def _examine(
     return examined
 
 
-def _train_config(preprocessing: Preprocessing) -> str:
-    settings = {"preprocessing": preprocessing.to_json(), "align_cohort": True}
-    return json.dumps({"settings": settings}, indent=2) + "\n"
+def _usual_settings(preprocessing: Preprocessing) -> dict[str, Any]:
+    return {"preprocessing": preprocessing.to_json(), "align_cohort": True}
 
 
 def _skipped_table(skipped: Sequence[Skipped]) -> str:
@@ -159,9 +157,3 @@ def _skipped_table(skipped: Sequence[Skipped]) -> str:
     table.writerow(["subject", "path", "reason"])
     table.writerows([one.subject, one.path or "", one.reason] for one in skipped)
     return buffer.getvalue()
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(text.encode())
-    beside.replace(path)

@@ -70,7 +70,7 @@ def estimate_run(order: TrainingOrder) -> RunEstimate:
     method = create_method(order.method, settings.method_settings, settings.preset)
     memory = estimate_memory(method, (1, *shape), scans, settings, device)
     batch_size = settings.batch_size or memory.batch_size(_learned_from(patients))
-    per_patient = step_seconds(method, shape, scans // 2 + 1, settings, device)  # a draw takes 1 to `scans` of them
+    per_patient = _seconds(method, shape, scans // 2 + 1, settings, device)  # a draw takes 1 to `scans` of them
     gpu = device.type == "cuda"
     return RunEstimate(
         shape=shape,
@@ -111,7 +111,7 @@ def _space(visit: Visit) -> sitk.Image:
     return Grid(*space, tuple(rows.ravel().tolist())).to_image()
 
 
-def step_seconds(
+def _seconds(
     method: Method, shape: tuple[int, ...], scans: int, settings: TrainSettings, device: torch.device
 ) -> float:
     """Of the loss of one patient and its gradient; the second of two, since the first one sets everything up."""

@@ -11,10 +11,11 @@ from typing import Any
 from CRONOSLib.cohorts.manifest import COHORT_NAME, Cohort, read_cohort
 from CRONOSLib.cohorts.readers.patients import FoundCohort
 from CRONOSLib.cohorts.readers.registry import find_cohort
+from CRONOSLib.cohorts.usual_settings import read_usual_settings
 from CRONOSLib.errors import CohortError, MethodError
-from CRONOSLib.training.collecting import CONFIG_NAME
-from CRONOSLib.training.run_folder import RunFolder, write_beside, writing
+from CRONOSLib.training.run_folder import RunFolder, writing
 from CRONOSLib.training.settings import TrainSettings
+from CRONOSLib.whole_file import write_whole_file
 
 ORDER_NAME = "order.json"
 _SAID_BY_A_RUN = {"manifest_sha256", "start_from_sha256"}
@@ -75,7 +76,7 @@ class TrainingOrder:
         """Keep the order in the folder of the run. Raises OutputError when that cannot be written."""
         with writing(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
-            write_beside(self.out / ORDER_NAME, json.dumps(self.to_json(), indent=2) + "\n")
+            write_whole_file(self.out / ORDER_NAME, json.dumps(self.to_json(), indent=2) + "\n")
 
 
 def order_of(folder: RunFolder) -> TrainingOrder | None:
@@ -113,11 +114,4 @@ def usual_settings(patients: Cohort | FoundCohort) -> dict[str, Any]:
     """
     if isinstance(patients, FoundCohort):
         return {"preprocessing": patients.layout.preprocessing.to_json(), "align_cohort": True}
-    try:
-        return dict(json.loads((patients.folder / CONFIG_NAME).read_text("utf-8"))["settings"])
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CohortError(
-            f"'{patients.folder / CONFIG_NAME}' cannot be read ({error}). Make the cohort again, or remove the file."
-        ) from error
+    return read_usual_settings(patients.folder)

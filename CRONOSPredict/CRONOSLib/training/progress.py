@@ -15,8 +15,9 @@ from lightning.pytorch.callbacks import Callback
 
 from CRONOSLib.errors import CronosError, OutputError, TrainingStopped
 from CRONOSLib.training.checkpoints import KeepCheckpoints
-from CRONOSLib.training.run_folder import RunFolder, RunState, RunStatus, write_beside, writing
+from CRONOSLib.training.run_folder import RunFolder, RunState, RunStatus, writing
 from CRONOSLib.training.validation import MeasureSkill
+from CRONOSLib.whole_file import write_whole_file
 
 OnStatus = Callable[[RunStatus], None]
 
@@ -132,4 +133,4 @@ def _keep_rows(folder: RunFolder, step: int) -> None:
         with folder.metrics.open(newline="") as file:
             rows = [row for row in csv.reader(file) if len(row) == len(_COLUMNS) and row[0].isdigit()]
         table.writerows(row for row in rows if int(row[0]) <= step)
-    write_beside(folder.metrics, kept.getvalue())
+    write_whole_file(folder.metrics, kept.getvalue())

@@ -15,7 +15,6 @@ A run that ends early, by `stop`, a signal, a crash or a power cut, goes on from
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from CRONOSLib.errors import CohortError, OutputError
+from CRONOSLib.whole_file import write_whole_file
 
 
 class RunState(Enum):
@@ -109,7 +109,7 @@ class RunFolder:
     def claim(self, values: Mapping[str, Any]) -> None:
         """Write run.json. Raises OutputError when it cannot be written."""
         with writing(self.path):
-            write_beside(self.record, json.dumps(values, indent=2) + "\n")
+            write_whole_file(self.record, json.dumps(values, indent=2) + "\n")
 
     def status(self) -> RunStatus | None:
         """What the run last said; None when it has said nothing that can be read."""
@@ -126,7 +126,7 @@ class RunFolder:
         """
         told = replace(status, pid=os.getpid(), host=_host(), updated=time.time())
         with writing(self.path):
-            write_beside(self.status_file, json.dumps({**asdict(told), "state": told.state.value}) + "\n")
+            write_whole_file(self.status_file, json.dumps({**asdict(told), "state": told.state.value}) + "\n")
         return told
 
     def note(self, line: str) -> None:
@@ -175,21 +175,6 @@ def writing(folder: Path) -> Iterator[None]:
             f"'{error.filename or folder}' cannot be written ({error.strerror or error}). Free space on the disk or "
             "choose a folder that you may write to; the run goes on from its last checkpoint."
         ) from error
-
-
-def write_beside(path: Path, content: str | bytes | memoryview) -> None:
-    """Write beside, then rename: a full disk or a power cut leaves the file that was there before."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
 
 
 def _lock(descriptor: int, folder: Path) -> None:

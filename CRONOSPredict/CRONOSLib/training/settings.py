@@ -68,7 +68,7 @@ class TrainSettings:
                      training patient for milliseconds and seconds
     max_context:     most context scans of a training draw
     interpolation:   share of draws whose target lies between scans
-    match_gain:      train towards the target at the brightness of the last context
+    match_gain:      train towards the target at the brightness of the last context, where intensities have no unit
     augmentation:    how training patients are varied
     batch_size:      patients per batch; 0: as many as fit into memory
     accumulate:      batches per step, whose gradients are averaged; processes share them

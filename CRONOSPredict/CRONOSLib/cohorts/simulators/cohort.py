@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import SimpleITK as sitk
 
 from CRONOSLib.cohorts.manifest import Cohort, Patient, Visit, write_cohort
 from CRONOSLib.cohorts.simulators.fields import one_thread
+from CRONOSLib.cohorts.usual_settings import write_usual_settings
 from CRONOSLib.errors import CohortError, OutputError
 from CRONOSLib.series import TimeUnit
 
@@ -39,6 +40,7 @@ class Simulator:
     write:     (patient, folder): scans to the folder, truth to its `truth`; returns the JSON-ready facts "visits",
                one entry per scan, and "parameters"
     visit:     an entry of "visits" to a visit with paths inside the patient's folder
+    usual:     fields of `TrainSettings` that suit its patients, where they differ from the defaults
     """
 
     generator: str
@@ -47,6 +49,7 @@ class Simulator:
     simulate: Callable[[tuple[int, int], Any, str], Any]
     write: Callable[[Any, Path], dict[str, Any]]
     visit: Callable[[Mapping[str, Any]], Visit]
+    usual: Mapping[str, Any] = field(default_factory=dict)
 
 
 def simulate_cohort(
@@ -88,6 +91,8 @@ def simulate_cohort(
         if on_progress:
             on_progress(done, patients)
     splits = draw_splits(patients, seed)
+    if simulator.usual:
+        write_usual_settings(out, simulator.usual)
     return write_cohort(
         out,
         [_listed_patient(simulator, _folder(out, index), split) for index, split in enumerate(splits)],

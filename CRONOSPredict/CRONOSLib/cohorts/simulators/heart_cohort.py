@@ -40,5 +40,6 @@ CINE = Simulator(
     simulate=simulate_heart_patient,
     write=_write,
     visit=_visit,
+    usual={"preprocessing": {"grid": {"spacing_mm": 3.0}, "intensity": {"scope": "shared"}, "alignment": "off"}},
 )
 """Beating hearts, imaged from end-diastole to end-systole; mirrors ACDC."""

@@ -35,5 +35,6 @@ PERFUSION = Simulator(
     simulate=simulate_perfusion_patient,
     write=_write,
     visit=_visit,
+    usual={"preprocessing": {"grid": {"spacing_mm": 3.0}, "intensity": {"scope": "shared"}, "alignment": "off"}},
 )
 """Strokes followed by CT perfusion; mirrors ISLES."""
