@@ -25,7 +25,7 @@ from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.similarity import Dissimilarity
 from CRONOSLib.methods.interface import Members, Method, OnStep
 from CRONOSLib.methods.untrained import clip_to_contexts
-from CRONOSLib.networks.registration import PairwiseVelocity
+from CRONOSLib.networks.registration import PairwiseVelocity, RegistrationSettings
 
 _CLIP = 0.05
 """The forecast stays in the contexts' own intensity range, widened by this fraction."""
@@ -72,6 +72,7 @@ class DeformableSettings:
     shrinkage:   shortens the horizon beyond the last scan by Σ t² / (Σ t² + shrinkage), the span of the scans being 1:
                  a slope is never certain
     max_ratio:   largest horizon ÷ span of the scans
+    predictor:   the network that predicts velocities, where one does
     """
 
     reference: Reference = Reference.LAST
@@ -83,6 +84,7 @@ class DeformableSettings:
     descent: Descent = field(default_factory=Descent)
     shrinkage: float = 4.0
     max_ratio: float = 3.0
+    predictor: RegistrationSettings = field(default_factory=RegistrationSettings)
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,15 @@ Flow = Callable[[Tensor], Tensor]
 
 
 class DeformableMethod(Method):
-    """A flow fitted to one patient, by which a scan is carried to the target time. One scan gives LCI."""
+    """A flow fitted to one patient, by which a scan is carried to the target time. One scan gives LCI.
 
-    def __init__(self, settings: DeformableSettings) -> None:
+    predicts: a network, trained on a cohort, predicts velocities from pairs of scans
+    """
+
+    def __init__(self, settings: DeformableSettings, *, predicts: bool = False) -> None:
         super().__init__()
         self.settings = settings
+        self.predictor = PairwiseVelocity(settings.predictor) if predicts else None
         self.register_buffer("place", torch.empty(0), persistent=False)  # tells the device where there are no weights
         self._latest: _Fitted | None = None
 
@@ -122,7 +128,9 @@ class DeformableMethod(Method):
         """The flow of a patient with two scans or more, and the evaluations of a network that finding it took."""
 
     def loss(self, batch: SeriesBatch) -> Tensor:
-        """Mean squared error of the forecast, for comparison: nothing is learnt from a cohort."""
+        """Registration loss of the predictor; without one nothing is learnt: mean squared error of the forecast."""
+        if self.predictor is not None:
+            return registration_loss(self.predictor, batch, self.settings)
         assert batch.target is not None
         return torch.mean((self.forecast(batch).forecast - batch.target) ** 2)
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from CRONOSLib.flow.deformation import exponential, resized
-from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.similarity import Dissimilarity, Measure
 from CRONOSLib.flow.smoothing import Smoothing
 from CRONOSLib.methods.deformable import (
@@ -24,11 +23,9 @@ from CRONOSLib.methods.deformable import (
     descend,
     mismatch,
     predicted_slope,
-    registration_loss,
     slope_through_reference,
 )
 from CRONOSLib.methods.interface import OnStep
-from CRONOSLib.networks.registration import PairwiseVelocity, RegistrationSettings
 
 
 class Velocities(Enum):
@@ -50,14 +47,12 @@ class GeodesicSettings(DeformableSettings):
 
     every:     the velocity has one node every so many voxels of the fit, along each axis
     smoothing: kernel over the velocity, voxels of its grid
-    predictor: the network of predicted velocities
     """
 
     velocities: Velocities = Velocities.JOINT
     every: int = 2
     smoothing: Smoothing = field(default_factory=Smoothing)
     descent: Descent = field(default_factory=lambda: Descent(iterations=60, learning_rate=0.1, patience=15))
-    predictor: RegistrationSettings = field(default_factory=RegistrationSettings)
 
 
 class GeodesicRegression(DeformableMethod):
@@ -65,15 +60,8 @@ class GeodesicRegression(DeformableMethod):
 
     def __init__(self, settings: GeodesicSettings | None = None) -> None:
         self.settings: GeodesicSettings
-        super().__init__(settings or GeodesicSettings())
-        predicted = self.settings.velocities is Velocities.PREDICTED
-        self.predictor = PairwiseVelocity(self.settings.predictor) if predicted else None
-
-    def loss(self, batch: SeriesBatch) -> Tensor:
-        """Registration loss of the network that predicts velocities; without one, the error of the forecast."""
-        if self.predictor is None:
-            return super().loss(batch)
-        return registration_loss(self.predictor, batch, self.settings)
+        settings = settings or GeodesicSettings()
+        super().__init__(settings, predicts=settings.velocities is Velocities.PREDICTED)
 
     def fit(self, visits: Visits, on_step: OnStep) -> tuple[Flow, int]:
         """The slope of the velocities, and its exponential map."""

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from CRONOSLib.flow.deformation import resized
-from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.similarity import Dissimilarity, Measure
 from CRONOSLib.flow.smoothing import Kernel, Smoothing
 from CRONOSLib.flow.solvers import Stepping, integrate_through
@@ -25,10 +24,8 @@ from CRONOSLib.methods.deformable import (
     descend,
     mismatch,
     predicted_slope,
-    registration_loss,
 )
 from CRONOSLib.methods.interface import OnStep
-from CRONOSLib.networks.registration import PairwiseVelocity, RegistrationSettings
 from CRONOSLib.networks.voxel_cloud import CloudSettings, CloudVelocity, Decoder, TimeInject, train_autoencoder
 
 
@@ -53,7 +50,6 @@ class NoderSettings(DeformableSettings):
     every:       the cloud has one point every so many voxels of the fit, along each axis
     stepping:    how the ODE is integrated; one unit is the span of the scans
     pretraining: steps of the auto-encoder, when the decoder is one
-    predictor:   the network of a predicted start
     """
 
     cloud: CloudSettings = field(default_factory=CloudSettings)
@@ -62,7 +58,6 @@ class NoderSettings(DeformableSettings):
     start: Start = Start.STILL
     descent: Descent = field(default_factory=lambda: Descent(iterations=100, learning_rate=0.005, patience=20))
     pretraining: int = 100
-    predictor: RegistrationSettings = field(default_factory=RegistrationSettings)
 
 
 class Noder(DeformableMethod):
@@ -70,15 +65,8 @@ class Noder(DeformableMethod):
 
     def __init__(self, settings: NoderSettings | None = None) -> None:
         self.settings: NoderSettings
-        super().__init__(settings or NoderSettings())
-        predicted = self.settings.start is Start.PREDICTED
-        self.predictor = PairwiseVelocity(self.settings.predictor) if predicted else None
-
-    def loss(self, batch: SeriesBatch) -> Tensor:
-        """Registration loss of the network that predicts the start; without one, the error of the forecast."""
-        if self.predictor is None:
-            return super().loss(batch)
-        return registration_loss(self.predictor, batch, self.settings)
+        settings = settings or NoderSettings()
+        super().__init__(settings, predicts=settings.start is Start.PREDICTED)
 
     def fit(self, visits: Visits, on_step: OnStep) -> tuple[Flow, int]:
         """Minimise the mismatch over the network's parameters."""
