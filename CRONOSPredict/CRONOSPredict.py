@@ -89,7 +89,8 @@ class CRONOSPredictParameterNode:
     target        - date to forecast, ISO 8601, or a number for scans whose times are no dates; "" proposes one
     device        - what to compute on, as torch names it
     alignment, solver, aggregation - "" leaves them to the trained model
-    steps         - of the solver; 0 leaves them to the trained model
+    steps, samples - of the solver, and how many are drawn; 0 leaves them to the trained model
+    variant       - preset of a method that needs no trained model; "" takes ours
     forecast      - the forecast that is shown
     segmentation  - inside whose segments the change is measured
     threshold     - smallest change that counts, in the scan's units; 0 proposes one
@@ -116,7 +117,9 @@ class CRONOSPredictParameterNode:
     alignment: str
     solver: str
     steps: Annotated[int, WithinRange(0, 200)] = 0
+    samples: Annotated[int, WithinRange(0, 100)] = 0
     aggregation: str
+    variant: str
     precision: str = "auto"
     seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 0
     forecast: vtkMRMLScalarVolumeNode

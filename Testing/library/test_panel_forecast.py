@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from CRONOSLib.bundles.store import list_bundles  # noqa: E402
 from CRONOSLib.evaluation.comparison import compare  # noqa: E402
 from CRONOSLib.forecast import ForecastOptions  # noqa: E402
 from CRONOSLib.forecast import forecast as forecast_series  # noqa: E402
+from CRONOSLib.forecasting.devices import PRECISIONS  # noqa: E402
 from CRONOSLib.imaging.registration import Alignment  # noqa: E402
+from CRONOSLib.methods.registry import method_entry, method_names  # noqa: E402
 from CRONOSLib.scene.nodes import add_volume  # noqa: E402
 from CRONOSLib.scene.results import last_scan_of, results_of  # noqa: E402
 from CRONOSLib.scene.series import series_of_dates  # noqa: E402
@@ -80,17 +83,42 @@ def test_what_the_user_chose_comes_back_with_the_parameter_node(filled) -> None:
     assert chosen.target == filled._parameterNode.target
 
 
-def test_the_choices_of_the_panel_are_those_of_the_library(filled) -> None:
+def test_what_a_method_leaves_to_choose_is_what_its_class_takes() -> None:
     from CRONOSLib.flow.aggregation import AGGREGATIONS
+    from CRONOSLib.flow.diffusion.sampler import SAMPLERS
     from CRONOSLib.flow.solvers import SOLVERS
-    from CRONOSLib.forecasting.devices import PRECISIONS
+    from CRONOSLib.methods.cronos import Cronos
+    from CRONOSLib.methods.diffusion import Diffusion
+    from CRONOSLib.methods.vae import Vae
 
+    choices = {Cronos: (set(SOLVERS), set(AGGREGATIONS), False), Diffusion: (set(SAMPLERS), set(), True)}
+    choices[Vae] = (set(), set(), True)
+    for name in method_names():
+        entry = method_entry(name)
+        method = getattr(import_module(f"CRONOSLib.methods.{entry.module}"), entry.method)
+        base = next((base for base in choices if issubclass(method, base)), None)
+        way = (set(entry.way.solvers), set(entry.way.aggregations), entry.way.samples)
+        assert way == (choices[base] if base else (set(), set(), False)), name
+
+
+def test_the_panel_offers_what_the_method_leaves_to_choose_and_nothing_else(filled, tiny_bundle) -> None:
     def offered(combo) -> set[str]:
         return {combo.itemData(index) for index in range(combo.count)} - {""}
 
-    assert offered(filled.ui.solverCombo) == set(SOLVERS)
-    assert offered(filled.ui.aggregationCombo) == set(AGGREGATIONS)
+    pick(filled.ui.methodCombo, "")
+    filled.ui.bundlesFolderEdit.currentPath = str(tiny_bundle.path.parent)
     assert offered(filled.ui.precisionCombo) == set(PRECISIONS)
+    assert "heun" in offered(filled.ui.solverCombo)
+    assert not filled.ui.samplesSpin.enabled
+    pick(filled.ui.solverCombo, "heun")
+    state = filled.panel.run._state
+    assert (state.options().solver, state.options().preset) == ("heun", None)
+    pick(filled.ui.methodCombo, "noder")
+    assert offered(filled.ui.variantCombo) == {"paper", "release"}
+    pick(filled.ui.variantCombo, "paper")
+    assert (state.options().solver, state.options().preset) == (None, "paper")
+    pick(filled.ui.methodCombo, "")
+    assert (state.options().solver, state.options().preset) == ("heun", None), "it comes back with the model"
 
 
 def test_a_forecast_ends_as_nodes_compared_with_the_last_scan(filled) -> None:

@@ -133,11 +133,22 @@ def _properties(widget_class: str) -> set[str] | frozenset[str]:
 
 
 @pytest.mark.parametrize("path", UI_FILES, ids=lambda path: path.stem)
-def test_every_control_has_a_tool_tip(path: Path) -> None:
-    for widget in ElementTree.parse(path).iter("widget"):
-        silent = widget.get("class") in {"QLabel", "qMRMLWidget", "QProgressBar", "ctkCollapsibleButton"}
-        told = any(found.get("name") == "toolTip" for found in widget.findall("property"))
-        assert silent or told or widget.get("name") == "forecastButton", widget.get("name")
+def test_every_control_and_every_section_has_a_tool_tip(path: Path) -> None:
+    silent = [
+        widget.get("name")
+        for widget in ElementTree.parse(path).iter("widget")
+        if widget.get("class") not in {"QLabel", "qMRMLWidget", "QProgressBar", "QWidget"}
+        and not any(found.get("name") == "toolTip" for found in widget.findall("property"))
+    ]
+    assert not silent
+
+
+@pytest.mark.parametrize("path", UI_FILES, ids=lambda path: path.stem)
+def test_the_tabulator_visits_every_control_from_top_to_bottom(path: Path) -> None:
+    root = ElementTree.parse(path)
+    passed_by = {"QLabel", "qMRMLWidget", "QProgressBar", "ctkCollapsibleButton", "QWidget"}
+    controls = [widget.get("name") for widget in root.iter("widget") if widget.get("class") not in passed_by]
+    assert [stop.text for stop in root.iter("tabstop")] == controls
 
 
 def test_the_panel_of_cronos_train_lists_the_bundles_of_a_folder(host, tiny_bundle) -> None:

@@ -13,12 +13,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Way:
+    """How a method reaches its forecast, as far as `CRONOSLib.forecast.ForecastOptions` can choose it.
+
+    solvers:      names of those that integrate its flow, or of the samplers that remove its noise; with them go steps
+    aggregations: names of the ways in which its members make one forecast
+    samples:      whether it draws samples, of which there can be more or fewer
+    """
+
+    solvers: tuple[str, ...] = ()
+    aggregations: tuple[str, ...] = ()
+    samples: bool = False
+
+
+INTEGRATED = Way(("euler", "midpoint", "heun", "rk4", "dopri5"), ("last", "mean", "learned"))
+"""Along a trajectory from every scan; names as in `CRONOSLib.flow.solvers` and `aggregation`, which need torch."""
+
+_DIFFUSED = Way(("dpm++", "ddim", "ancestral"), samples=True)  # as in CRONOSLib.flow.diffusion.sampler
+_DRAWN = Way(samples=True)
+
+
+@dataclass(frozen=True)
 class MethodEntry:
     """Where a method stands, without importing it.
 
     settings: name of its frozen settings dataclass in the same module, or None when it has none
     presets:  names of its presets; a preset is a function of the module's `PRESETS` that returns settings
-    flow:     whether it carries every scan along a trajectory that can be looked at
+    way:      how it reaches its forecast
     trained:  presets that hold a network which learns from a cohort, of a method that needs no bundle without them
     """
 
@@ -29,8 +50,13 @@ class MethodEntry:
     needs_bundle: bool = False
     min_scans: int = 1
     presets: tuple[str, ...] = ("default",)
-    flow: bool = False
+    way: Way = Way()
     trained: tuple[str, ...] = ()
+
+    @property
+    def flow(self) -> bool:
+        """Whether it carries every scan along a trajectory that can be looked at."""
+        return self.way is INTEGRATED
 
     def learns(self, preset: str) -> bool:
         """Whether the method has something to train with this preset."""
@@ -40,15 +66,15 @@ class MethodEntry:
 _METHODS = {
     "cronos-continuous": MethodEntry(
         "cronos_continuous", "CronosContinuous", "ContinuousSettings", "Flow matching in real time", True,
-        presets=("default", "paper", "release"), flow=True,
+        presets=("default", "paper", "release"), way=INTEGRATED,
     ),
     "cronos-discrete": MethodEntry(
         "cronos_discrete", "CronosDiscrete", "DiscreteSettings", "Flow matching on a grid of time slots", True,
-        presets=("default", "paper"), flow=True,
+        presets=("default", "paper"), way=INTEGRATED,
     ),
     "tfm": MethodEntry(
         "tfm", "TemporalFlowMatching", "TfmSettings", "Flow matching told no time: the predecessor of CRONOS", True,
-        presets=("default", "release"), flow=True,
+        presets=("default", "release"), way=INTEGRATED,
     ),
     "one-step-unet": MethodEntry(
         "one_step_unet", "OneStepUNet", "OneStepSettings",
@@ -56,19 +82,20 @@ _METHODS = {
     ),
     "sadm": MethodEntry(
         "sadm", "Sadm", "SadmSettings", "Diffusion guided by a transformer over the scans", True,
-        presets=("default", "paper", "release"),
+        presets=("default", "paper", "release"), way=_DIFFUSED,
     ),
     "conditional-diffusion": MethodEntry(
         "conditional_diffusion", "ConditionalDiffusion", "ConditionalSettings",
-        "Diffusion guided by a source scan and a time interval", True, presets=("default", "paper"),
+        "Diffusion guided by a source scan and a time interval", True, presets=("default", "paper"), way=_DIFFUSED,
     ),
     "med-ddpm": MethodEntry(
         "med_ddpm", "MedDdpm", "MedDdpmSettings", "Diffusion with the last scan as channels, after Med-DDPM", True,
-        presets=("default", "paper"),
+        presets=("default", "paper"), way=_DIFFUSED,
     ),
     "diffusemorph": MethodEntry(
         "diffusemorph", "DiffuseMorph", "DiffuseMorphSettings",
         "Deformation towards a diffused guess of the target, after DiffuseMorph", True, presets=("default", "paper"),
+        way=_DIFFUSED,
     ),
     "convlstm": MethodEntry(
         "convlstm", "ConvLstmRegression", "ConvLstmSettings", "Recurrent network over the scans", True,
@@ -92,7 +119,7 @@ _METHODS = {
     ),
     "vae": MethodEntry(
         "vae", "Vae", "VaeSettings", "Variational auto-encoder of the change, given the scans", True,
-        presets=("default", "paper"),
+        presets=("default", "paper"), way=_DRAWN,
     ),
     "noder": MethodEntry(
         "noder", "Noder", "NoderSettings", "Neural ODE of the voxels, fitted to the patient", min_scans=2,
@@ -125,11 +152,6 @@ def method_entry(name: str) -> MethodEntry:
     if name not in _METHODS:
         raise MethodError(f"There is no method '{name}'. Choose one of {', '.join(_METHODS)}.")
     return _METHODS[name]
-
-
-def method_summary(name: str) -> str:
-    """One line about a method. Raises MethodError for an unknown name."""
-    return method_entry(name).summary
 
 
 def presets(name: str) -> tuple[str, ...]:

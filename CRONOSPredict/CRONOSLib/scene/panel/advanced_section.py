@@ -1,4 +1,4 @@
-"""Section "Advanced": how the scans are aligned and the flow is integrated."""
+"""Section "Advanced": how the scans are aligned and the forecast is reached."""
 
 from __future__ import annotations
 
@@ -9,38 +9,44 @@ from slicer.i18n import tr as _
 from CRONOSLib.scene.panel.state import PanelState
 from CRONOSLib.scene.panel.widgets import fill_combo, on_choice
 
-SOLVERS = ("euler", "midpoint", "heun", "rk4", "dopri5")  # as in CRONOSLib.flow.solvers, which needs torch
-_AGGREGATIONS = ("last", "mean", "learned")  # as in CRONOSLib.flow.aggregation, which needs torch
-
 
 class AdvancedSection:
-    """Choices that are right for nine of ten users; the first of each list leaves it to the bundle."""
+    """Choices that are right for nine of ten users; the first of each list leaves it to the method."""
 
     def __init__(self, ui, state: PanelState) -> None:
-        own = (_("As the model was trained"), "")
-        self._state = state
-        self._combos = {
+        self._ui, self._state = ui, state
+        self._own = (_("As the model was trained"), "")
+        self._fixed = {
             "alignment": (
                 ui.alignmentCombo,
-                [own, (_("Off"), "off"), (_("Rigid"), "rigid"), (_("Affine"), "affine")],
+                [self._own, (_("Off"), "off"), (_("Rigid"), "rigid"), (_("Affine"), "affine")],
             ),
-            "solver": (ui.solverCombo, [own, *((name, name) for name in SOLVERS)]),
-            "aggregation": (ui.aggregationCombo, [own, *((name, name) for name in _AGGREGATIONS)]),
             "precision": (
                 ui.precisionCombo,
                 [(_("Automatic"), "auto"), (_("Full (fp32)"), "fp32"), (_("Half (bf16)"), "bf16")],
             ),
         }
-        for name, (combo, _items) in self._combos.items():
+        combos = {"solver": ui.solverCombo, "aggregation": ui.aggregationCombo, "variant": ui.variantCombo}
+        for name, combo in {**combos, **{name: combo for name, (combo, _items) in self._fixed.items()}}.items():
             on_choice(combo, self._chooser(name))
-        self._of_flow = (ui.solverCombo, ui.stepsSpin, ui.aggregationCombo, ui.precisionCombo)
 
     def _chooser(self, name: str) -> Callable[[str], None]:
         return lambda data: setattr(self._state.choices, name, data)
 
     def refresh(self) -> None:
-        """Show the choices; those of the flow only matter for a trained model."""
-        for name, (combo, items) in self._combos.items():
-            fill_combo(combo, items, getattr(self._state.choices, name))
-        for widget in self._of_flow:
-            widget.enabled = self._state.needs_bundle
+        """Show the choices, and those that the method leaves."""
+        ui, state, way = self._ui, self._state, self._state.way
+        for name, (combo, items) in self._fixed.items():
+            fill_combo(combo, items, getattr(state.choices, name))
+        self._offer(ui.solverCombo, self._own, way.solvers, state.choices.solver)
+        self._offer(ui.aggregationCombo, self._own, way.aggregations, state.choices.aggregation)
+        self._offer(ui.variantCombo, (_("Ours"), ""), state.variants[1:], state.choices.variant)
+        ui.stepsSpin.enabled = bool(way.solvers)
+        ui.samplesSpin.enabled = way.samples
+        ui.precisionCombo.enabled = state.needs_bundle
+
+    @staticmethod
+    def _offer(combo, own: tuple[str, str], names: tuple[str, ...], chosen: str) -> None:
+        """What the method has no choice of is shown, and cannot be chosen."""
+        fill_combo(combo, [own, *((name, name) for name in names)], chosen)
+        combo.enabled = bool(names)

@@ -9,10 +9,9 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from CRONOSLib.methods.registry import method_entry
+from CRONOSLib.methods.registry import INTEGRATED
 from CRONOSLib.scene.flow import FLOW, FlowNodes, adding_flow, flow_of
 from CRONOSLib.scene.flow_views import BEND, DISAGREEMENT, SPEED, lay_flow_over, show_members
-from CRONOSLib.scene.panel.advanced_section import SOLVERS
 from CRONOSLib.scene.panel.job import ForecastOrder
 from CRONOSLib.scene.panel.run_section import RunSection
 from CRONOSLib.scene.panel.slices import Work
@@ -39,7 +38,7 @@ class FlowSection:
     def refresh(self) -> None:
         """Show the choices, what can be looked at, and why not."""
         ui, chosen = self._ui, self._state.choices
-        fill_combo(ui.flowSolverCombo, [(name, name) for name in SOLVERS], chosen.flowSolver)
+        fill_combo(ui.flowSolverCombo, [(name, name) for name in INTEGRATED.solvers], chosen.flowSolver)
         reason = self._reason()
         ui.flowButton.enabled = not reason
         ui.flowButton.toolTip = reason or _("Integrate the flow, and bring its states into the scene.")
@@ -66,8 +65,7 @@ class FlowSection:
 
     def _flows(self) -> bool:
         """Whether the chosen method integrates a flow."""
-        bundle = self._state.bundle
-        return bundle is not None and method_entry(bundle.method).flow
+        return self._state.entry is not None and self._state.entry.flow
 
     def _reason(self) -> str:
         """Why no flow can be looked at now, one sentence, or ""."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
-from CRONOSLib.methods.registry import method_entry
 from CRONOSLib.scene.panel.installing import install_missing, missing_packages
 from CRONOSLib.scene.panel.job import PanelJob
 from CRONOSLib.scene.panel.state import PanelState
@@ -69,8 +68,8 @@ class RunSection:
             return state.problem
         if state.needs_bundle and state.bundle is None:
             return _("There is no trained model in this folder. Choose another folder, or a method that needs none.")
-        entry = method_entry(state.bundle.method if state.bundle else state.choices.method)
-        if len(state.timeline) < entry.min_scans:
+        entry = state.entry
+        if entry is not None and len(state.timeline) < entry.min_scans:
             return _("This method needs {count} scans or more. Add an earlier scan.").format(count=entry.min_scans)
         return ""
 

@@ -11,7 +11,7 @@ from CRONOSLib.dates import parse_when
 from CRONOSLib.errors import CronosError, DateError
 from CRONOSLib.forecast import ForecastOptions
 from CRONOSLib.imaging.registration import Alignment
-from CRONOSLib.methods.registry import method_entry
+from CRONOSLib.methods.registry import MethodEntry, Way, method_entry
 from CRONOSLib.scene.panel.bundles import BundleList
 from CRONOSLib.scene.panel.scan_list import ScanList
 from CRONOSLib.scene.panel.target import default_target
@@ -76,6 +76,26 @@ class PanelState:
         return not self.choices.method or method_entry(self.choices.method).needs_bundle
 
     @property
+    def entry(self) -> MethodEntry | None:
+        """Facts about the method that forecasts; None while there is no bundle for it."""
+        if not self.needs_bundle:
+            return method_entry(self.choices.method)
+        return method_entry(self.bundle.method) if self.bundle else None
+
+    @property
+    def way(self) -> Way:
+        """What can be chosen about how that method reaches its forecast."""
+        return self.entry.way if self.entry else Way()
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Presets of a method that forecasts without a trained model, the default first; () for trained models."""
+        entry = self.entry
+        if entry is None or self.needs_bundle:
+            return ()
+        return tuple(name for name in entry.presets if not entry.learns(name))
+
+    @property
     def target_time(self) -> float | None:
         """The time to forecast, in the unit of the series; None without scans."""
         if self.timeline is None:
@@ -108,16 +128,18 @@ class PanelState:
         return repr(float(time)) if date is None else date.isoformat()
 
     def options(self) -> ForecastOptions:
-        """How to forecast, from the advanced choices; what is empty or 0 is the bundle's own."""
-        chosen = self.choices
+        """How to forecast, from the advanced choices; what is empty, 0 or of another method is the method's own."""
+        chosen, way = self.choices, self.way
         return ForecastOptions(
             alignment=Alignment(chosen.alignment) if chosen.alignment else None,
-            solver=chosen.solver or None,
-            steps=chosen.steps or None,
-            aggregate=chosen.aggregation or None,
+            solver=chosen.solver if chosen.solver in way.solvers else None,
+            steps=chosen.steps or None if way.solvers else None,
+            samples=chosen.samples or None if way.samples else None,
+            aggregate=chosen.aggregation if chosen.aggregation in way.aggregations else None,
             device=chosen.device or "auto",
             precision=chosen.precision or "auto",
             seed=chosen.seed,
+            preset=chosen.variant if chosen.variant in self.variants else None,
         )
 
 
