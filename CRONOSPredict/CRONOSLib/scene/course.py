@@ -11,6 +11,7 @@ import slicer
 
 from CRONOSLib.scene.changes import usual_threshold
 from CRONOSLib.scene.regions import Region, inside
+from CRONOSLib.scene.sequences import item_at
 from CRONOSLib.scene.timeline import TimelineNodes, notes_of, times_of
 
 
@@ -31,8 +32,8 @@ class Point:
 
     time:      in the unit of the sequence
     label:     the date, or the time with its unit
-    low, high: of a forecast: with every voxel lower or higher by the spread of the members, together; an error that
-               differs from voxel to voxel makes less. Of a real scan: the value itself
+    low, high: of a forecast: with every voxel lower or higher by its spread, together; an error that differs from
+               voxel to voxel makes less. Of a real scan: the value itself
     """
 
     time: float
@@ -68,7 +69,7 @@ def _inside(
     sequence: slicer.vtkMRMLSequenceNode | None, time: float, mask: np.ndarray, like: np.ndarray | None = None
 ) -> np.ndarray:
     """(N,) voxels of a frame; 0 where there is no such frame."""
-    frame = sequence.GetDataNodeAtValue(f"{time:.10g}") if sequence else None
+    frame = item_at(sequence, time) if sequence else None
     return np.zeros_like(like) if frame is None else slicer.util.arrayFromVolume(frame)[mask]
 
 

@@ -13,6 +13,7 @@ from CRONOSLib.scene import display
 from CRONOSLib.scene.hierarchy import SubjectHierarchy
 from CRONOSLib.scene.nodes import add_filled, filled_volume, nodes_of_class
 from CRONOSLib.scene.results import RESULT_ATTRIBUTE
+from CRONOSLib.scene.sequences import browse, new_sequence, set_item, values_of
 from CRONOSLib.scene.steps import Steps
 from CRONOSLib.series import LongitudinalSeries
 
@@ -54,8 +55,7 @@ class FlowNodes:
     @property
     def taus(self) -> tuple[float, ...]:
         """The flow steps, from 0 to 1."""
-        sequence = self.browser.GetMasterSequenceNode()
-        return tuple(float(sequence.GetNthIndexValue(index)) for index in range(sequence.GetNumberOfDataNodes()))
+        return values_of(self.browser.GetMasterSequenceNode())
 
     @property
     def straightness(self) -> float:
@@ -109,9 +109,11 @@ def adding_flow(
     sequences: list[slicer.vtkMRMLSequenceNode] = []
     for what, images in (("flow", flow.states), ("flow speed", flow.speeds)):
         for scan, steps in zip(scans, images):
-            sequences.append(_new_sequence(f"{scan.name} {what} {target} steps"))
+            attributes = {RESULT_ATTRIBUTE: FLOW, SCAN_ATTRIBUTE: series.describe_time(scan.time)}
+            name = f"{scan.name} {what} {target} steps"
+            sequences.append(new_sequence(name, "flow step"))
             for tau, image in zip(flow.taus, steps):
-                _set_step(sequences[-1], tau, image, series.describe_time(scan.time))
+                set_item(sequences[-1], tau, image, f"{name} {tau:.3g}", attributes)
                 yield
     if not keep_earlier:
         remove_flows(last)
@@ -156,23 +158,6 @@ def _references(browser: slicer.vtkMRMLSequenceBrowserNode, role: str) -> tuple:
     return tuple(browser.GetNthNodeReference(role, index) for index in range(browser.GetNumberOfNodeReferences(role)))
 
 
-def _new_sequence(name: str) -> slicer.vtkMRMLSequenceNode:
-    sequence = slicer.vtkMRMLSequenceNode()
-    sequence.SetName(name)
-    sequence.SetIndexName("flow step")
-    sequence.SetIndexUnit("")
-    sequence.SetIndexType(slicer.vtkMRMLSequenceNode.NumericIndex)
-    return sequence
-
-
-def _set_step(sequence: slicer.vtkMRMLSequenceNode, tau: float, image: sitk.Image, scan: str) -> None:
-    node = filled_volume(image)
-    node.SetName(f"{sequence.GetName()} {tau:.3g}")
-    node.SetAttribute(RESULT_ATTRIBUTE, FLOW)
-    node.SetAttribute(SCAN_ATTRIBUTE, scan)
-    sequence.SetDataNodeAtValue(node, f"{tau:.10g}")
-
-
 def _new_browser(name: str, flow: Flow) -> slicer.vtkMRMLSequenceBrowserNode:
     """A browser that is not in the scene yet: lists look at attributes when a node comes."""
     browser = slicer.vtkMRMLSequenceBrowserNode()
@@ -196,9 +181,7 @@ def _browse(
     name = scene.GenerateUniqueName(sequence.GetName().removesuffix(" steps"))
     volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     volume.CopyContent(sequence.GetNthDataNode(sequence.GetNumberOfDataNodes() - 1))
-    browser.AddSynchronizedSequenceNode(sequence)
-    browser.AddProxyNode(volume, sequence, False)
-    browser.SetSaveChanges(sequence, False)
+    browse(browser, sequence, volume)
     browser.AddNodeReferenceID(role, volume.GetID())
     browser.EndModify(modifying)
     return sequence, volume

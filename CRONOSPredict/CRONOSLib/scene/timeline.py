@@ -10,8 +10,9 @@ import slicer
 
 from CRONOSLib.scene import display
 from CRONOSLib.scene.hierarchy import SubjectHierarchy
-from CRONOSLib.scene.nodes import fill_volume, nodes_of_class
+from CRONOSLib.scene.nodes import nodes_of_class
 from CRONOSLib.scene.results import RESULT_ATTRIBUTE, TARGET_ATTRIBUTE
+from CRONOSLib.scene.sequences import browse, new_sequence, number_of, set_item, values_of
 from CRONOSLib.scene.steps import Steps, finished
 from CRONOSLib.series import LongitudinalSeries, TimeUnit
 
@@ -81,7 +82,8 @@ def timeline_steps(
     frames: Sequence[Frame], series: LongitudinalSeries, last: slicer.vtkMRMLScalarVolumeNode
 ) -> Steps[TimelineNodes]:
     """`add_timeline` one frame at a time; nothing of it is in the scene before the last step."""
-    sequence, spread = (_new_sequence(f"{last.GetName()} {what}", series) for what in ("frames", "spreads"))
+    names = (f"{last.GetName()} {what}" for what in ("frames", "spreads"))
+    sequence, spread = (new_sequence(name, "time", series.unit.value) for name in names)
     for frame in frames:
         label = series.describe_time(frame.time)
         _set_frame(sequence, frame.time, frame.image, label, frame.real)
@@ -106,8 +108,7 @@ def notes_of(timeline: TimelineNodes) -> tuple[FrameNote, ...]:
 
 def times_of(timeline: TimelineNodes) -> tuple[float, ...]:
     """Time of each frame, in the unit of the sequence's index."""
-    count = timeline.sequence.GetNumberOfDataNodes()
-    return tuple(float(timeline.sequence.GetNthIndexValue(index)) for index in range(count))
+    return values_of(timeline.sequence)
 
 
 def _note(frame: slicer.vtkMRMLNode | None) -> FrameNote:
@@ -116,23 +117,9 @@ def _note(frame: slicer.vtkMRMLNode | None) -> FrameNote:
     return FrameNote(frame.GetAttribute(TARGET_ATTRIBUTE) or "", frame.GetAttribute(REAL_ATTRIBUTE) == "1")
 
 
-def _new_sequence(name: str, series: LongitudinalSeries) -> slicer.vtkMRMLSequenceNode:
-    sequence = slicer.vtkMRMLSequenceNode()
-    sequence.SetName(name)
-    sequence.SetIndexName("time")
-    sequence.SetIndexUnit(series.unit.value)
-    sequence.SetIndexType(slicer.vtkMRMLSequenceNode.NumericIndex)
-    return sequence
-
-
 def _set_frame(sequence: slicer.vtkMRMLSequenceNode, time: float, image: sitk.Image, label: str, real: bool) -> None:
-    node = slicer.vtkMRMLScalarVolumeNode()
-    node.SetName(f"{label} {'scan' if real else 'forecast'}")
-    fill_volume(node, image)
-    node.SetAttribute(RESULT_ATTRIBUTE, "frame")
-    node.SetAttribute(REAL_ATTRIBUTE, "1" if real else "0")
-    node.SetAttribute(TARGET_ATTRIBUTE, label)
-    sequence.SetDataNodeAtValue(node, f"{time:.10g}")
+    attributes = {RESULT_ATTRIBUTE: "frame", REAL_ATTRIBUTE: "1" if real else "0", TARGET_ATTRIBUTE: label}
+    set_item(sequence, time, image, f"{label} {'scan' if real else 'forecast'}", attributes)
 
 
 def _in_scene(
@@ -143,7 +130,7 @@ def _in_scene(
 ) -> TimelineNodes:
     scene = last.GetScene()
     earlier = timeline_of(last)
-    shown = sequence.GetItemNumberFromIndexValue(f"{last_time:.10g}", False)
+    shown = number_of(sequence, last_time)
     if earlier is None:
         browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"{last.GetName()} timeline")
         volume = _new_volume(sequence.GetNthDataNode(shown), last, f"{last.GetName()} through time")
@@ -156,9 +143,7 @@ def _in_scene(
             if node is not None:
                 SubjectHierarchy(scene).remove(node)
     scene.AddNode(sequence)
-    browser.AddSynchronizedSequenceNode(sequence)
-    browser.AddProxyNode(volume, sequence, False)
-    browser.SetSaveChanges(sequence, False)
+    browse(browser, sequence, volume)
     browser.SetPlaybackRateFps(_FRAMES_PER_SECOND)
     browser.SetIndexDisplayFormat("%.0f" if sequence.GetIndexUnit() == TimeUnit.DAY.value else "%.4g")
     browser.SetNodeReferenceID(_LAST_SCAN_ROLE, last.GetID())
