@@ -18,7 +18,7 @@ class Frame:
 
     time:   in the unit of the series
     image:  float32
-    spread: float32, standard deviation of the members; None for a real scan, and where there is one member
+    spread: float32, as in `Forecast`; None for a real scan, and where there is one member
     real:   a scan that was taken, and no forecast
     """
 

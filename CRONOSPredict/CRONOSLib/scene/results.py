@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # a scene is shown without torch, which a forecast needs
     from CRONOSLib.worker.job import ForecastResult
 
 RESULT_ATTRIBUTE = "CRONOS.Result"
-"""Node attribute of results, never of real scans: `forecast`, `change` or `spread`."""
+"""Node attribute of results, never of real scans: "forecast", "change", "spread", or what else was made of one."""
 
 _CHANGE_ROLE, _SPREAD_ROLE, _LAST_SCAN_ROLE = "CRONOS.Change", "CRONOS.Spread", "CRONOS.LastScan"
 """Node references of a forecast, by which its other nodes are found in a scene that was saved."""
@@ -42,7 +42,7 @@ class ResultNodes:
 
     forecast: the scan at the target time
     change:   forecast minus last scan, in the scan's own units
-    spread:   standard deviation of the members, or None when there is one member only
+    spread:   how sure it is, as `CRONOSLib.forecast.Forecast` says; None when there is one member only
     warnings: what the user should know about this forecast
     flow:     how it was reached, when the console asked for the trajectory
     aligned:  the earlier scans as they were aligned, when the console asked for them
