@@ -7,7 +7,7 @@ import pytest
 from CRONOSLib.errors import ImageError
 from CRONOSLib.evaluation.change import change_correlation, changed_auroc, edge_nrmse
 from CRONOSLib.evaluation.deformation import jacobian_determinant, regularity
-from CRONOSLib.evaluation.ensemble import crps, interval_coverage, spread_skill_ratio
+from CRONOSLib.evaluation.ensemble import crps, spread_skill_ratio
 from CRONOSLib.evaluation.sharpness import sharpness
 from scipy.ndimage import gaussian_filter, sobel
 from scipy.stats import mannwhitneyu, pearsonr
@@ -131,14 +131,6 @@ def test_the_fair_score_of_a_reliable_ensemble_does_not_depend_on_its_size(count
     assert crps(samples, truth) == pytest.approx(1 / np.sqrt(np.pi), abs=0.01)
     assert spread_skill_ratio(samples, truth) == pytest.approx(1, abs=0.01)
     assert spread_skill_ratio(0.5 * samples, truth) < 0.95
-
-
-def test_intervals_cover_what_they_should() -> None:
-    truth = np.random.default_rng(0).normal(size=100_000)
-    assert interval_coverage(np.full_like(truth, -1.645), np.full_like(truth, 1.645), truth) == pytest.approx(
-        0.9, abs=0.005
-    )
-    assert interval_coverage(truth, truth, truth) == 1
 
 
 def test_samples_that_do_not_fit_are_refused() -> None:

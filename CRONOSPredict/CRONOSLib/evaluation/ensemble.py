@@ -50,15 +50,6 @@ def spread_skill_ratio(samples: ArrayLike, truth: ArrayLike, *, mask: ArrayLike 
     return spread / error if error else None
 
 
-def interval_coverage(low: ArrayLike, high: ArrayLike, truth: ArrayLike, *, mask: ArrayLike | None = None) -> float:
-    """Share of voxels whose truth lies in low…high, ends included, in 0…1.
-
-    low, high, truth, mask: equal shape. Raises ImageError as `crps`.
-    """
-    (bottom, top), y = _inside(np.stack([np.asarray(low), np.asarray(high)]), truth, mask)
-    return float(np.mean((bottom <= y) & (y <= top)))
-
-
 def _inside(
     samples: ArrayLike, truth: ArrayLike, mask: ArrayLike | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

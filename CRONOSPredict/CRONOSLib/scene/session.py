@@ -14,16 +14,6 @@ SPREAD_COLORS = "vtkMRMLColorTableNodeIron"
 _DIVERGING_CONTROL_POINTS = ((0.0, (0.02, 0.20, 0.40)), (0.5, (0.97, 0.97, 0.97)), (1.0, (0.40, 0.00, 0.12)))
 
 
-def current_scene() -> slicer.vtkMRMLScene:
-    """The application's scene; outside the application one scene for the whole process.
-
-    `slicer.util` and the module logics look for it at `slicer.mrmlScene`, so that is where it is kept.
-    """
-    if getattr(slicer, "mrmlScene", None) is None:
-        slicer.mrmlScene = new_scene()
-    return slicer.mrmlScene
-
-
 def new_scene() -> slicer.vtkMRMLScene:
     """An empty scene with the colour tables and slice orientations that the application's scene has."""
     scene = slicer.vtkMRMLScene()
