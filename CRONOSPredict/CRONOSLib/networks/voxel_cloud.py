@@ -168,11 +168,11 @@ def train_autoencoder(network: CloudVelocity, steps: int, *, clouds: int = 2, la
     largest: standard deviation of the deformations' displacement, fraction of the grid
     """
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
-    size = network.encode(torch.zeros(1, 3, *network.shape, device=network.embedding.weight.device)).new_tensor
-    amplitude = largest * size(network.shape).view(1, 3, 1, 1, 1)
-    still = size([[0.0]])
+    like, shape = network.embedding.weight, [max(4, size // 4) for size in network.shape]
+    amplitude = largest * like.new_tensor(network.shape).view(1, 3, 1, 1, 1)
+    still = like.new_zeros(1, 1)
     for _ in range(steps):
-        noise = gaussian(torch.randn(clouds, 3, *(max(4, size // 4) for size in network.shape)).to(amplitude), 1.5)
+        noise = gaussian(torch.randn(clouds, 3, *shape).to(amplitude), 1.5)
         noise = noise / noise.std() * torch.rand(clouds, 1, 1, 1, 1).to(amplitude)
         velocity = functional.interpolate(noise, network.shape, mode="trilinear", align_corners=False)
         deformation = exponential(velocity * amplitude)
