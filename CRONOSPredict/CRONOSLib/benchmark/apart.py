@@ -7,10 +7,14 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import TYPE_CHECKING
 
 from CRONOSLib.benchmark.run import Outcome, Run, perform
 from CRONOSLib.cohorts.parallel import end_with_parent
 from CRONOSLib.errors import CronosError, TrainingStopped
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 _STOPPED = 130
 
@@ -48,7 +52,7 @@ def _perform_apart(run: Run, one_thread: bool) -> None:
         )
 
 
-def _context() -> multiprocessing.context.BaseContext:
+def _context() -> SpawnContext | ForkServerContext:
     """Where a process can be forked from one that has imported torch but computed nothing, runs begin at once."""
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")

@@ -19,7 +19,8 @@ from CRONOSLib.evaluation.gallery import Picture
 from CRONOSLib.evaluation.held_out_forecast import HeldOutForecast, per_patient, skill_of
 from CRONOSLib.evaluation.skill import patient_skill
 from CRONOSLib.evaluation.skill_table import SkillRow, skill_table
-from CRONOSLib.training.run_folder import write_beside, writing
+from CRONOSLib.training.run_folder import writing
+from CRONOSLib.whole_file import write_whole_file
 
 _METRICS = tuple(
     column.name
@@ -119,9 +120,9 @@ def write_tables(folder: Path, comparisons: Sequence[Comparison]) -> None:
     """
     runs = [one for comparison in comparisons for one in comparison.runs]
     with writing(folder):
-        write_beside(folder / "results.csv", _table([row for one in runs for row in _patients(one)]))
-        write_beside(folder / "forecasts.csv", _table([row for one in runs for row in _forecasts(one)]))
-        write_beside(folder / "runs.csv", _table([_facts(one) for one in runs]))
+        write_whole_file(folder / "results.csv", _table([row for one in runs for row in _patients(one)]))
+        write_whole_file(folder / "forecasts.csv", _table([row for one in runs for row in _forecasts(one)]))
+        write_whole_file(folder / "runs.csv", _table([_facts(one) for one in runs]))
 
 
 def _compared(runs: Sequence[Run], cohort: str, unit: str) -> Comparison:

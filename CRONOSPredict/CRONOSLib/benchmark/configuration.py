@@ -34,7 +34,7 @@ class Contender:
     name: str
     method: str
     preset: str = "default"
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def trained(self) -> bool:
@@ -152,15 +152,19 @@ def _from_json(values: Mapping[str, Any]) -> Benchmark:
         for name, place in values["cohorts"].items()
     )
     contenders = tuple(_contenders(values.get("methods", [ALL]), values.get("method_settings", {})))
-    for one in (*cohorts, *contenders):
-        if not re.fullmatch(r"[\w.-]+", one.name):
-            raise MethodError(f"'{one.name}' cannot be the name of a folder. Use letters, digits, '-', '_' and '.'.")
-    repeated = {one.name for one in contenders if sum(other.name == one.name for other in contenders) > 1}
+    names = [one.name for one in contenders]
+    for name in (*values["cohorts"], *names):
+        if not re.fullmatch(r"[\w.-]+", name):
+            raise MethodError(f"'{name}' cannot be the name of a folder. Use letters, digits, '-', '_' and '.'.")
+    repeated = [name for name in names if names.count(name) > 1]
     if repeated:
-        raise MethodError(f"Two methods are called '{min(repeated)}'. Give one of them another name.")
-    lists = {name: tuple(values[name]) for name in ("seeds", "learning_rates", "parameters") if name in values}
-    numbers = {name: values[name] for name in ("settings", "train_seconds", "forecasts") if name in values}
-    return Benchmark(cohorts, contenders, **lists, **numbers)
+        raise MethodError(f"Two methods are called '{repeated[0]}'. Give one of them another name.")
+    others: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in values.items()
+        if name not in ("cohorts", "methods", "method_settings")
+    }
+    return replace(Benchmark(cohorts, contenders), **others)
 
 
 def _contenders(listed: Iterable[Any], method_settings: Mapping[str, Any]) -> Iterable[Contender]:
@@ -170,7 +174,7 @@ def _contenders(listed: Iterable[Any], method_settings: Mapping[str, Any]) -> It
         if one == ALL:
             yield from _contenders(method_names(), method_settings)
             continue
-        values = {"method": one} if isinstance(one, str) else one
+        values: Mapping[str, Any] = {"method": one} if isinstance(one, str) else one
         method = values.get("method") or values["name"]
         preset = values.get("preset", "default")
         if preset not in presets(method):

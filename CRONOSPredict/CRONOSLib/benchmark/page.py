@@ -11,7 +11,8 @@ from CRONOSLib.benchmark.configuration import Benchmark
 from CRONOSLib.benchmark.figures import write_figures
 from CRONOSLib.benchmark.tables import by_horizon, cost, latex, quality
 from CRONOSLib.evaluation.card_sections import Cells, markdown
-from CRONOSLib.training.run_folder import write_beside, writing
+from CRONOSLib.training.run_folder import writing
+from CRONOSLib.whole_file import write_whole_file
 
 _ABOUT = """# Benchmark
 
@@ -46,9 +47,9 @@ def write_page(folder: Path, benchmark: Benchmark, comparisons: Sequence[Compari
     """benchmark.md with its figures, and tables.tex; returns the page. Raises OutputError, MissingPackageError."""
     with writing(folder):
         figures = write_figures(folder, comparisons)
-        write_beside(folder / "tables.tex", "\n\n".join(_latex(comparisons, benchmark)) + "\n")
+        write_whole_file(folder / "tables.tex", "\n\n".join(_latex(comparisons, benchmark)) + "\n")
         page = folder / "benchmark.md"
-        write_beside(page, "\n\n".join(_sections(benchmark, comparisons, figures, command)) + "\n")
+        write_whole_file(page, "\n\n".join(_sections(benchmark, comparisons, figures, command)) + "\n")
     return page
 
 

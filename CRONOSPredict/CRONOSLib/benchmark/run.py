@@ -28,8 +28,9 @@ from CRONOSLib.cohorts.manifest import Cohort, read_cohort
 from CRONOSLib.errors import CohortError
 from CRONOSLib.evaluation.gallery import Picture
 from CRONOSLib.evaluation.held_out_forecast import HeldOutForecast, read_results, write_results
-from CRONOSLib.training.run_folder import write_beside, writing
+from CRONOSLib.training.run_folder import writing
 from CRONOSLib.training.settings import TrainSettings
+from CRONOSLib.whole_file import write_whole_file
 
 SPLIT = "test"
 
@@ -119,7 +120,7 @@ class Run:
     def conclude(self, outcome: Outcome) -> None:
         """Keep how it ended. Raises OutputError when that cannot be written."""
         with writing(self.folder):
-            write_beside(self.folder / "outcome.json", json.dumps(asdict(outcome), indent=2) + "\n")
+            write_whole_file(self.folder / "outcome.json", json.dumps(asdict(outcome), indent=2) + "\n")
 
     def results(self) -> list[HeldOutForecast]:
         """Every forecast of a test patient. Raises CohortError when the file is no such table."""
@@ -209,7 +210,7 @@ def perform(run: Run) -> None:
 
     with writing(run.folder):
         run.folder.mkdir(parents=True, exist_ok=True)
-        write_beside(run.folder / "run.json", json.dumps(run.record(), indent=2) + "\n")
+        write_whole_file(run.folder / "run.json", json.dumps(run.record(), indent=2) + "\n")
     cohort, device = _same_cohort(run), devices.choose_device(run.device)
     devices.reset_peak_memory(device)
     ready = ready_method(run, device)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import torch
 
+from CRONOSLib.benchmark.configuration import Contender
 from CRONOSLib.benchmark.run import Outcome, Run
 from CRONOSLib.bundles.weights import load_method
 from CRONOSLib.cohorts.manifest import Cohort, read_cohort
@@ -84,34 +87,44 @@ def ready_method(run: Run, device: torch.device) -> Ready:
     return Ready(method, settings, outcome)
 
 
-def work_of(run: Run, cohort: Cohort, device: torch.device, *, forecast: bool = True) -> Work:
+def work_of(run: Run, cohort: Cohort, device: torch.device) -> Work:
     """What a step and a forecast take: measured on random images, on a CPU on a small piece and enlarged.
 
-    Roughly: what a method does on a grid of its own does not grow with the voxels. `forecast` False leaves that out.
+    Roughly: what a method does on a grid of its own does not grow with the voxels.
     """
     settings = run.settings
-    method = create_method(run.contender.method, settings.method_settings, settings.preset).to(device)
     shape = largest_shape(cohort.split("train"), settings)
     piece = shape if device.type == "cuda" else tuple(min(_EDGE, length) for length in shape)
-    longest = max(len(patient.visits) for patient in cohort.patients) - 1
-    batch = trial_batch((1, *piece), max(1, min(settings.max_context, longest) // 2 + 1)).to(device)
-    times = torch.tensor(shape).prod().item() / torch.tensor(piece).prod().item()
-    half = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision.startswith("bf16"))
+    scans = min(settings.max_context, max(len(patient.visits) for patient in cohort.patients) - 1)
+    small = _tried(run.contender, settings.precision, piece, scans // 2 + 1, device)
+    times = math.prod(shape) / math.prod(piece)
+    return Work(
+        parameters=small.parameters,
+        step_seconds=times * max(1, settings.batch_size) * settings.accumulate * small.step_seconds,
+        forecast_seconds=times * small.forecast_seconds,
+    )
+
+
+@cache
+def _tried(contender: Contender, precision: str, shape: tuple[int, ...], scans: int, device: torch.device) -> Work:
+    """Of one patient with scans of this shape (D, H, W); cohorts of equal shapes share it."""
+    method = create_method(contender.method, dict(contender.settings), contender.preset).to(device)
+    batch = trial_batch((1, *shape), scans).to(device)
+    half = torch.autocast(device.type, torch.bfloat16, enabled=precision.startswith("bf16"))
 
     def step() -> None:
         with half:
             loss = method.loss(batch)
         loss.backward()
 
-    def forecast_one() -> None:
+    def forecast() -> None:
         with half, torch.inference_mode():
             method.eval().forecast(batch)
 
-    patients = max(1, settings.batch_size) * settings.accumulate
     return Work(
         parameters=_parameters(method),
-        step_seconds=patients * times * _seconds_of(step, device, 2) if run.contender.trained else 0.0,
-        forecast_seconds=times * _seconds_of(forecast_one, device, 1) if forecast else 0.0,
+        step_seconds=_seconds_of(step, device, 2) if contender.trained else 0.0,
+        forecast_seconds=_seconds_of(forecast, device, 1),
     )
 
 
@@ -122,7 +135,7 @@ def _steps(run: Run, device: torch.device) -> int:
     known = _begun(run.folder / "fit")
     if known:
         return known
-    work = work_of(run, read_cohort(run.cohort.folder), device, forecast=False)
+    work = work_of(run, read_cohort(run.cohort.folder), device)
     return max(1, round(run.train_seconds / work.step_seconds))
 
 
