@@ -16,6 +16,7 @@ from CRONOSLib.cohorts.leaks import check_patients
 from CRONOSLib.cohorts.splits import SPLITS
 from CRONOSLib.errors import CohortError
 from CRONOSLib.series import TimeUnit
+from CRONOSLib.whole_file import write_whole_file
 
 MANIFEST_NAME = "manifest.tsv"
 COHORT_NAME = "cohort.json"
@@ -121,8 +122,8 @@ def write_cohort(
         "patients": len(patients),
         "manifest_sha256": digest,
     }
-    _replace(folder / MANIFEST_NAME, text)
-    _replace(folder / COHORT_NAME, json.dumps(record, indent=2, sort_keys=True) + "\n")
+    write_whole_file(folder / MANIFEST_NAME, text)
+    write_whole_file(folder / COHORT_NAME, json.dumps(record, indent=2, sort_keys=True) + "\n")
     return Cohort(folder, name, unit, patients, digest, generator, parameters, seed)
 
 
@@ -244,10 +245,3 @@ def _existing(path: Path) -> Path:
     if not path.exists():
         raise CohortError(f"The cohort lists {path}, which does not exist. Restore the file or make the cohort again.")
     return path
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside, then rename, so that no reader sees half a file."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(text.encode())
-    beside.replace(path)
