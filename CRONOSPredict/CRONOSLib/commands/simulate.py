@@ -20,41 +20,37 @@ _Out = Annotated[Path, typer.Option(help="Folder of the cohort; an interrupted o
 _Patients = Annotated[int, typer.Option(help="How many patients.")]
 _Seed = Annotated[int, typer.Option(help="The same seed gives the same patients.")]
 _Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-_Workers = Annotated[int, typer.Option(help="Processes to share the work.")]
+_Jobs = Annotated[int, typer.Option(help="Processes to share the work.", min=1)]
 
 
 @app.command()
-def glioma(
-    out: _Out, patients: _Patients = 100, seed: _Seed = 0, device: _Device = "cpu", workers: _Workers = 1
-) -> None:
+def glioma(out: _Out, patients: _Patients = 100, seed: _Seed = 0, device: _Device = "cpu", jobs: _Jobs = 1) -> None:
     """Gliomas that grow in the MNI152 brain, scanned at irregular dates."""
     require("torch", "nilearn", "scipy", purpose="Simulating")
     from CRONOSLib.cohorts.simulators.glioma_cohort import GLIOMA
 
-    _simulate(GLIOMA, out, patients, seed, device, workers)
+    _simulate(GLIOMA, out, patients, seed, device, jobs)
 
 
 @app.command()
-def cine(out: _Out, patients: _Patients = 150, seed: _Seed = 0, device: _Device = "cpu", workers: _Workers = 1) -> None:
+def cine(out: _Out, patients: _Patients = 150, seed: _Seed = 0, device: _Device = "cpu", jobs: _Jobs = 1) -> None:
     """Beating hearts, short-axis cine MRI from end-diastole to end-systole."""
     require("torch", purpose="Simulating")
     from CRONOSLib.cohorts.simulators.heart_cohort import CINE
 
-    _simulate(CINE, out, patients, seed, device, workers)
+    _simulate(CINE, out, patients, seed, device, jobs)
 
 
 @app.command()
-def perfusion(
-    out: _Out, patients: _Patients = 149, seed: _Seed = 0, device: _Device = "cpu", workers: _Workers = 1
-) -> None:
+def perfusion(out: _Out, patients: _Patients = 149, seed: _Seed = 0, device: _Device = "cpu", jobs: _Jobs = 1) -> None:
     """Strokes in the MNI152 brain, CT perfusion of a contrast bolus."""
     require("torch", "nilearn", purpose="Simulating")
     from CRONOSLib.cohorts.simulators.perfusion_cohort import PERFUSION
 
-    _simulate(PERFUSION, out, patients, seed, device, workers)
+    _simulate(PERFUSION, out, patients, seed, device, jobs)
 
 
-def _simulate(simulator: Simulator, out: Path, patients: int, seed: int, device: str, workers: int) -> None:
+def _simulate(simulator: Simulator, out: Path, patients: int, seed: int, device: str, jobs: int) -> None:
     from CRONOSLib.cohorts.simulators.cohort import simulate_cohort
 
     with progress() as tell:
@@ -64,7 +60,7 @@ def _simulate(simulator: Simulator, out: Path, patients: int, seed: int, device:
             patients,
             seed,
             device=device,
-            workers=workers,
+            jobs=jobs,
             on_progress=lambda done, count: tell(f"{done} of {count} patients", done / count),
         )
     visits = sum(len(patient.visits) for patient in cohort.patients)

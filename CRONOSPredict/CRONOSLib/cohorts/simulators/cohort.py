@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 
 from CRONOSLib.cohorts.manifest import Cohort, Patient, Visit, write_cohort
+from CRONOSLib.cohorts.parallel import each
 from CRONOSLib.cohorts.simulators.fields import one_thread
+from CRONOSLib.cohorts.splits import draw_splits
 from CRONOSLib.cohorts.usual_settings import write_usual_settings
 from CRONOSLib.errors import CohortError, OutputError
 from CRONOSLib.series import TimeUnit
@@ -26,7 +25,6 @@ from CRONOSLib.series import TimeUnit
 TRUTH = "truth"
 """Folder of a patient that holds what no scan shows."""
 _PATIENT_NAME = "patient.json"
-_VALIDATION_SHARE = _TEST_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -59,20 +57,20 @@ def simulate_cohort(
     seed: int,
     settings: Any = None,
     device: str = "cpu",
-    workers: int = 1,
+    jobs: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Cohort:
     """Write `patients` simulated patients to the folder `out`; patients that are already there are kept.
 
     Every patient is written beside and then renamed, so that an interrupted run can be repeated. Same seed and
-    settings give the same bytes on the CPU, whatever the number of workers.
+    settings give the same bytes on the CPU, whatever the number of jobs.
 
     settings:    of the simulator; None takes its defaults
-    workers:     processes, each with one thread
-    on_progress: called with (patients done, patients in all)
+    jobs:        processes, each with one thread
+    on_progress: called with (patients done, patients in all), in the order of the patients
 
-    Raises CohortError when `out` holds a patient of another seed or other settings, OutputError when it cannot be
-    written, MissingPackageError when the simulator lacks a package.
+    Raises CohortError when `out` holds a patient of another seed or other settings, or as `each`, OutputError when it
+    cannot be written, MissingPackageError when the simulator lacks a package.
     """
     settings = simulator.settings() if settings is None else settings
     out = Path(out).absolute()
@@ -87,7 +85,7 @@ def simulate_cohort(
     make = partial(
         _make_patient, simulator=simulator, out=out, seed=seed, settings=settings, device=device, recipe=recipe
     )
-    for done, _ in enumerate(_each(missing, workers, make), start=patients - len(missing) + 1):
+    for done, _ in enumerate(each(make, missing, jobs), start=patients - len(missing) + 1):
         if on_progress:
             on_progress(done, patients)
     splits = draw_splits(patients, seed)
@@ -102,18 +100,6 @@ def simulate_cohort(
         parameters=asdict(settings),
         seed=seed,
     )
-
-
-def draw_splits(patients: int, seed: int) -> list[str]:
-    """Split of every patient: 70 % train, 15 % validation, 15 % test, shuffled by the seed.
-
-    From three patients on, each split has at least one.
-    """
-    validation = max(round(_VALIDATION_SHARE * patients), 1 if patients >= 3 else 0)
-    test = max(round(_TEST_SHARE * patients), 1 if patients >= 3 else 0)
-    splits = ["validation"] * validation + ["test"] * test + ["train"] * (patients - validation - test)
-    order = np.random.default_rng([seed, 70_15_15]).permutation(patients)
-    return [splits[place] for place in order]
 
 
 def write_image(image: sitk.Image, path: Path) -> None:
@@ -148,21 +134,6 @@ def _write(simulator: Simulator, patient: Any, folder: Path, recipe: str) -> Non
     record = {"recipe": recipe, **simulator.write(patient, beside)}
     (beside / TRUTH / _PATIENT_NAME).write_bytes((json.dumps(record, indent=2) + "\n").encode())
     beside.rename(folder)
-
-
-def _each(indices: list[int], workers: int, make: Callable[[int], None]) -> Iterator[int]:
-    """Make the patients, yielding the number of each when it is done."""
-    if workers <= 1:
-        for index in indices:
-            make(index)
-            yield index
-        return
-    context = multiprocessing.get_context("spawn")  # a forked torch may hang in its thread pool
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        running = {pool.submit(make, index): index for index in indices}
-        for future in as_completed(running):
-            future.result()
-            yield running[future]
 
 
 def _recipe(simulator: Simulator, seed: int, settings: Any) -> str:
