@@ -23,6 +23,8 @@ def chart_picture(chart: slicer.vtkMRMLPlotChartNode, width: int, height: int) -
     for index in range(chart.GetNumberOfPlotSeriesNodes()):
         _draw(axes, chart.GetNthPlotSeriesNode(index))
     axes.grid(alpha=0.3)
+    if not chart.GetXAxisRangeAuto():
+        axes.set_xlim(chart.GetXAxisRange())
     if chart.GetYAxisLogScale():
         axes.set_yscale("log")
     if chart.GetLegendVisibility():

@@ -23,10 +23,10 @@ class RealWidget:
 
 QT_NAMES = _names("""
     QAbstractItemView QAction QApplication QCheckBox QColor QComboBox QDate QDateEdit QDateTime QDir QDoubleSpinBox
-    QEvent QFile QFileDialog QFont QFormLayout QFrame QGridLayout QHBoxLayout QHeaderView QIcon QKeySequence QLabel QLineEdit
-    QMenu QMessageBox QPainter QPixmap QPlainTextEdit QPoint QProgressBar QPushButton QRect QScrollArea QSettings
-    QShortcut QSize QSizePolicy QSlider QSpinBox QStyle QTableWidget QTableWidgetItem QTextBrowser QTimer QToolButton
-    QUiLoader QUrl QVBoxLayout QWidget Qt
+    QEvent QFile QFileDialog QFont QFormLayout QFrame QGridLayout QHBoxLayout QHeaderView QIcon QKeySequence QLabel
+    QLineEdit QMenu QMessageBox QPainter QPixmap QPlainTextEdit QPoint QProgressBar QPushButton QRect QScrollArea
+    QSettings QShortcut QSize QSizePolicy QSlider QSpinBox QStyle QTableWidget QTableWidgetItem QTextBrowser QTimer
+    QToolButton QUiLoader QUrl QVBoxLayout QWidget Qt
 """)
 
 SLICER_NAMES = _names("app mrmlScene util modules dicomDatabase packaging selfTests")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ _GAPS, _LOSS, _SKILL = "CRONOSTrainGaps", "CRONOSTrainLoss", "CRONOSTrainSkill"
 """Plot views, and charts by the same names."""
 
 _GAPS_LAYOUT, _CURVES_LAYOUT = 5143, 5142
-_GREEN, _BLUE, _GREY = (0.3, 0.6, 0.16), (0.16, 0.38, 0.66), (0.45, 0.45, 0.45)
+_GREEN, _BLUE, _GREY = (0.3, 0.6, 0.16), (0.16, 0.38, 0.66), (0.65, 0.65, 0.65)
+_SMOOTHED = 9  # neighbouring points of the loss that are averaged
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,14 @@ class Curves:
     loss: tuple[float, ...] = ()
     validated: tuple[float, ...] = ()
     skill: tuple[float, ...] = ()
+
+    @property
+    def smooth_loss(self) -> tuple[float, ...]:
+        """Mean of each point of the loss and its neighbours; fewer of them at the ends."""
+        near = _SMOOTHED // 2
+        return tuple(
+            statistics.fmean(self.loss[max(0, place - near) : place + near + 1]) for place in range(len(self.loss))
+        )
 
     @classmethod
     def read(cls, metrics: Path) -> Curves:
@@ -75,17 +85,20 @@ def draw_curves(owner: slicer.vtkMRMLNode, curves: Curves, steps: int) -> None:
     step, loss, skill = _("Step"), _("Loss"), _("Validation skill")
     copying = _("Copying the last scan")
     line = slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter
-    learnt = _series(owner, "Loss", loss, {step: curves.steps, loss: curves.loss}, _BLUE, line)
-    chart = _chart(owner, _LOSS, loss, step, loss, [learnt])
-    chart.SetYAxisLogScale(bool(curves.loss) and min(curves.loss) > 0)
-    chart.SetLegendVisibility(False)
+    usual = _("Running mean")
+    each = _series(owner, "Loss", loss, {step: curves.steps, loss: curves.loss}, _GREY, line)
+    mean = _series(owner, "Mean", usual, {step: curves.steps, usual: curves.smooth_loss}, _BLUE, line)
+    losses = _chart(owner, _LOSS, loss, step, loss, [each, mean])
+    losses.SetYAxisLogScale(bool(curves.loss) and min(curves.loss) > 0)
     base = _series(owner, "Copying", copying, {step: (0, steps), copying: (0, 0)}, _GREY, line)
     base.SetLineStyle(base.LineStyleDash)
     measured = _series(owner, "Skill", skill, {step: curves.validated, skill: curves.skill}, _GREEN, line)
     measured.SetMarkerStyle(measured.MarkerStyleCircle)
-    _chart(
-        owner, _SKILL, _("Validation skill: 0 is copying the last scan, 1 is perfect"), step, skill, [base, measured]
-    )
+    title = _("Validation skill: 0 is copying the last scan, 1 is perfect")
+    skills = _chart(owner, _SKILL, title, step, skill, [base, measured])
+    for chart in (losses, skills):
+        chart.SetXAxisRangeAuto(False)
+        chart.SetXAxisRange(0, steps)
 
 
 def show_curves(layout_manager, owner: slicer.vtkMRMLNode) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -13,6 +14,8 @@ from CRONOSLib.scene.training.aside import Aside
 from CRONOSLib.scene.training.charts import show_gaps
 from CRONOSLib.scene.training.patients import FoundPatients, look_for_patients
 from CRONOSLib.scene.training.state import NOWHERE, TrainState
+
+_REASON = 1  # column of the table
 
 
 class CohortSection:
@@ -25,7 +28,8 @@ class CohortSection:
         on_choice(ui.channelCombo, lambda name: setattr(state.choices, "channel", name))
         ui.gapsButton.connect("clicked()", self.show_gaps)
         ui.problemsTable.setHorizontalHeaderLabels([_("Times"), _("Left out because"), _("For example")])
-        ui.problemsTable.horizontalHeader().setStretchLastSection(True)
+        ui.problemsTable.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        ui.problemsTable.horizontalHeader().setSectionResizeMode(_REASON, qt.QHeaderView.Stretch)
 
     @property
     def busy(self) -> bool:

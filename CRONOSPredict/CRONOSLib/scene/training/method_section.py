@@ -113,10 +113,9 @@ def _preset_words(name: str) -> str:
 
 def _estimate_words(answer: dict[str, Any], steps: int) -> str:
     shape = " × ".join(str(length) for length in reversed(answer["shape"]))
-    free = answer["free_bytes"]
-    memory = _("{gigabytes} GB").format(gigabytes=f"{answer['step_bytes'] / 1e9:.2g}")
-    if free is not None:
-        memory = _("{memory} of {free} GB free").format(memory=memory, free=f"{free / 1e9:.3g}")
+    memory = _memory_words(answer["step_bytes"])
+    if answer["free_bytes"] is not None:
+        memory = _("{memory} of {free} free").format(memory=memory, free=_memory_words(answer["free_bytes"]))
     return _(
         "{shape} voxels, {weights} weights, batches of {batch}: about {memory}, {time} for {steps} steps on {device}."
     ).format(
@@ -128,6 +127,12 @@ def _estimate_words(answer: dict[str, Any], steps: int) -> str:
         steps=steps,
         device=answer["device"],
     )
+
+
+def _memory_words(count: float) -> str:
+    if count < 1e9:
+        return _("{count} MB").format(count=max(1, round(count / 1e6)))
+    return _("{count} GB").format(count=f"{count / 1e9:.1f}")
 
 
 def _count_words(count: int) -> str:

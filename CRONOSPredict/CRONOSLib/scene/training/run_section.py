@@ -79,7 +79,7 @@ class RunSection:
 
     def _show_buttons(self, alive: bool, status: RunStatus | None) -> None:
         ui, state, run = self._ui, self._state, self._state.run
-        resumable = run is not None and run.resumable and not state.finished
+        resumable = run is not None and run.resumable and not alive and not state.finished
         reason = self._reason(alive, resumable)
         ui.startButton.text = _("Resume") if resumable else _("Start")
         ui.startButton.enabled = not reason
@@ -130,15 +130,16 @@ class RunSection:
     def _draw(self) -> None:
         """Renew the curves when there are new points."""
         run = self._state.run
-        if run is None or not run.folder.metrics.is_file():
+        if run is None:
             return
-        facts = run.folder.metrics.stat()
-        drawn = (run.folder.metrics, facts.st_mtime_ns, facts.st_size)
+        metrics = run.folder.metrics
+        facts = metrics.stat() if metrics.is_file() else None
+        drawn = (metrics, facts.st_mtime_ns, facts.st_size) if facts else (metrics, 0, 0)
         if drawn != self._drawn:
             self._drawn = drawn
             status = run.status
             steps = status.steps if status is not None and status.steps else self._state.choices.steps
-            draw_curves(self._state.choices.parameterNode, Curves.read(run.folder.metrics), steps)
+            draw_curves(self._state.choices.parameterNode, Curves.read(metrics), steps)
 
     def _poll(self) -> None:
         run = self._state.run
