@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ SMALL = {
 }
 """What the panel's file of further settings says, so that a training takes seconds."""
 
+EXAMPLE = Path(__file__).resolve().parents[2] / "CRONOSTrain" / "Resources" / "Examples" / "train_model.py"
 STEPS = 300
 PATIENCE = 250.0  # s, for processes that import torch on a machine with other work
 
@@ -365,8 +367,9 @@ def test_curves_show_the_loss_and_the_skill_above_copying(panel, finished: Path)
     assert column(skill, "Step") == [10, 20]
     status = RunFolder(finished).status()
     assert max(column(skill, "Validation skill")) == pytest.approx(status.best_skill, rel=1e-4)
-    loss = chart(panel, "CRONOSTrainLoss").GetNthPlotSeriesNode(0)
+    loss, mean = (chart(panel, "CRONOSTrainLoss").GetNthPlotSeriesNode(index) for index in (0, 1))
     assert column(loss, "Step") == [10, 20]
+    assert column(mean, "Running mean") == pytest.approx(2 * [sum(column(loss, "Loss")) / 2])
 
 
 def test_a_finished_run_is_found_in_the_next_session(open_panel, finished: Path) -> None:
@@ -401,6 +404,24 @@ def test_a_bundle_is_installed_once_under_a_name_of_its_own(finished: Path, tmp_
 
 
 # --- from the console ---------------------------------------------------------------------------------------------
+
+
+def test_the_example_trains_on_mere_patients(patients: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    config = {"cohort": str(patients), "out": str(tmp_path / "run"), "settings": {**SMALL, "steps": 4}}
+    config["settings"] |= {"preprocessing": {"grid": {"spacing_mm": 6.0}, "alignment": "off"}}
+    (tmp_path / "train.json").write_text(json.dumps(config))
+    slicerhost.load_module("CRONOSTrain")
+    left: list[int] = []
+    monkeypatch.setattr("slicer.util.exit", left.append)
+    monkeypatch.setattr(sys, "argv", ["train_model.py", str(tmp_path / "train.json")])
+    runpy.run_path(str(EXAMPLE))
+    said = capsys.readouterr()
+    assert left == [0], said.err
+    assert f"{tmp_path / 'run' / 'bundle'}: skill " in said.out
+    assert load_bundle(tmp_path / "run" / "bundle").training["patients"] == 2
+    runpy.run_path(str(EXAMPLE))
+    assert left == [0, 2]
+    assert "finished run" in capsys.readouterr().err
 
 
 def test_a_run_from_the_console_that_is_done_or_differs_is_not_touched(finished: Path, growing_cohort: Path) -> None:
