@@ -10,12 +10,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from CRONOSLib.cohorts.readers.found import Findings, FoundScan, Layout, Skipped
+from CRONOSLib.cohorts.readers.found import Findings, FoundScan, Layout, Skipped, one_examination
 from CRONOSLib.cohorts.readers.trees import folders_named, holds
-from CRONOSLib.imaging.grid import GridSpec
-from CRONOSLib.imaging.intensity import IntensitySpec
-from CRONOSLib.imaging.preparation import Preprocessing
-from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.series import TimeUnit
 
 CYCLE_MS = 1000.0
@@ -75,7 +71,5 @@ LAYOUT = Layout(
     recognises=lambda folder: holds(folder, "patient[0-9][0-9][0-9]/Info.cfg"),
     find=find,
     channel=_CHANNEL,
-    preprocessing=Preprocessing(  # the published grid, CRONOS section 4
-        GridSpec(stretch_to=(128, 128, 32)), IntensitySpec(scope="shared"), Alignment.OFF
-    ),
+    preprocessing=one_examination((128, 128, 32)),  # the published grid, CRONOS section 4
 )

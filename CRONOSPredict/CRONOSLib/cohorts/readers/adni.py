@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from CRONOSLib.cohorts.readers.found import Findings, FoundScan, Layout, Skipped
-from CRONOSLib.cohorts.readers.trees import AT_3_MM, folders_named, holds
+from CRONOSLib.cohorts.readers.found import AT_3_MM, Findings, FoundScan, Layout, Skipped
+from CRONOSLib.cohorts.readers.trees import folders_named, holds
 from CRONOSLib.dates import date_in_name
 from CRONOSLib.errors import DateError
 from CRONOSLib.imaging.dicom_slices import is_dicom

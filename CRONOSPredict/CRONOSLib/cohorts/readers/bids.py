@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from CRONOSLib.cohorts.readers.found import Findings, FoundScan, Layout, Skipped
-from CRONOSLib.cohorts.readers.trees import AT_3_MM
+from CRONOSLib.cohorts.readers.found import AT_3_MM, Findings, FoundScan, Layout, Skipped
 from CRONOSLib.errors import CronosError
 from CRONOSLib.imaging.folders import FoundFile, describe, look_into
 from CRONOSLib.imaging.names import stem

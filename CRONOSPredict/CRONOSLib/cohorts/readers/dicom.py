@@ -12,8 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from CRONOSLib.cohorts.readers.found import Findings, FoundScan, Layout, Skipped
-from CRONOSLib.cohorts.readers.trees import AT_3_MM
+from CRONOSLib.cohorts.readers.found import AT_3_MM, Findings, FoundScan, Layout, Skipped
 from CRONOSLib.errors import CronosError, DateError
 from CRONOSLib.imaging.dicom import group_series, read_dicom
 from CRONOSLib.imaging.dicom_slices import Slice, is_dicom, read_slices

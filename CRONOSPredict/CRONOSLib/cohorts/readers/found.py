@@ -9,7 +9,10 @@ from datetime import datetime
 from pathlib import Path
 
 from CRONOSLib.cohorts.manifest import Visit
+from CRONOSLib.imaging.grid import GridSpec
+from CRONOSLib.imaging.intensity import IntensitySpec
 from CRONOSLib.imaging.preparation import Preprocessing
+from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.series import TimeUnit
 
 
@@ -90,3 +93,12 @@ class Layout:
     find: Callable[[Path], Findings]
     channel: str | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+
+AT_3_MM = Preprocessing(GridSpec(spacing_mm=3.0))
+"""Heads scanned over months: rigidly aligned, voxels of 3 mm."""
+
+
+def one_examination(size: tuple[int, int, int]) -> Preprocessing:
+    """The frames of one examination: one intensity scale, not aligned, stretched to `size` voxels along x, y, z."""
+    return Preprocessing(GridSpec(stretch_to=size), IntensitySpec(scope="shared"), Alignment.OFF)

@@ -11,15 +11,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from CRONOSLib.cohorts.readers.found import Findings, FoundScan, Layout, Skipped
+from CRONOSLib.cohorts.readers.found import Findings, FoundScan, Layout, Skipped, one_examination
 from CRONOSLib.cohorts.readers.trees import folders_named, holds
 from CRONOSLib.errors import CronosError
 from CRONOSLib.imaging.bids import bids_name
 from CRONOSLib.imaging.frames import frame_times
-from CRONOSLib.imaging.grid import GridSpec
-from CRONOSLib.imaging.intensity import IntensitySpec
-from CRONOSLib.imaging.preparation import Preprocessing
-from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.series import TimeUnit
 
 _PATIENT = re.compile(r"sub-stroke\w*\d+")
@@ -86,7 +82,5 @@ LAYOUT = Layout(
     recognises=lambda folder: holds(folder, "sub-stroke*/ses-*/*_ctp.nii.gz"),
     find=find,
     channel=_CHANNEL,
-    preprocessing=Preprocessing(  # the published grid, CRONOS section 4
-        GridSpec(stretch_to=(128, 128, 16)), IntensitySpec(scope="shared"), Alignment.OFF
-    ),
+    preprocessing=one_examination((128, 128, 16)),  # the published grid, CRONOS section 4
 )

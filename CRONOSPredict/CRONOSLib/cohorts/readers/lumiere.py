@@ -8,13 +8,12 @@ which `LUMIERE-datacompleteness.csv` marks what every week should hold. Describe
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from pathlib import Path
 
-from CRONOSLib.cohorts.readers.found import Findings, FoundScan, Layout, Skipped
-from CRONOSLib.cohorts.readers.trees import AT_3_MM, folders_named, holds
+from CRONOSLib.cohorts.readers.found import AT_3_MM, Findings, FoundScan, Layout, Skipped
+from CRONOSLib.cohorts.readers.trees import folders_named, holds, rows_of, tables_at
 from CRONOSLib.series import TimeUnit
 
 CHANNELS = ("CT1", "T1", "T2", "FLAIR")
@@ -56,14 +55,10 @@ def _days(patient: Path) -> dict[Path, float]:
 
 def _promised(folder: Path) -> set[tuple[str, str, str]]:
     """(patient, week, channel) that the table of the data set marks as present; nothing without the table."""
-    tables = [table for place in (folder, *folder.parents[:2]) for table in sorted(place.glob(_COMPLETENESS))]
-    if not tables:
-        return set()
-    with tables[0].open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
     return {
         ((row.get("Patient") or "").strip(), (row.get("Timepoint") or "").strip(), channel)
-        for row in rows
+        for table in tables_at(folder, _COMPLETENESS)[:1]
+        for row in rows_of(table)
         for channel in CHANNELS
         if (row.get(channel) or "").strip().lower() == "x"
     }

@@ -8,12 +8,11 @@ doi 10.1101/2019.12.13.19014902). Both at https://sites.wustl.edu/oasisbrains.
 
 from __future__ import annotations
 
-import csv
 import re
 from pathlib import Path
 
-from CRONOSLib.cohorts.readers.found import Findings, FoundScan, Layout, Skipped
-from CRONOSLib.cohorts.readers.trees import AT_3_MM, folders_named, holds
+from CRONOSLib.cohorts.readers.found import AT_3_MM, Findings, FoundScan, Layout, Skipped
+from CRONOSLib.cohorts.readers.trees import folders_named, holds, rows_of, tables_at
 from CRONOSLib.errors import CohortError
 from CRONOSLib.imaging.bids import bids_name
 from CRONOSLib.imaging.names import is_volume_name, names_a_mask, stem
@@ -58,15 +57,13 @@ def _channel(path: Path) -> str:
 
 def _delays(folder: Path) -> dict[str, float]:
     """Days since the first visit of every session, by its `MRI ID`."""
-    tables = [table for place in (folder, *folder.parents[:2]) for table in sorted(place.glob(_TABLE))]
+    tables = tables_at(folder, _TABLE)
     table = next((table for table in tables if table.suffix.lower() == ".csv"), None)
     if table is None:
         what = f"Save '{tables[0]}' as CSV" if tables else "Put oasis_longitudinal_demographics, saved as CSV,"
         raise CohortError(f"The visits of OASIS-2 have no dates in their names. {what} in the same folder.")
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
     try:
-        return {row["MRI ID"].strip(): float(row["MR Delay"]) for row in rows}
+        return {row["MRI ID"].strip(): float(row["MR Delay"]) for row in rows_of(table)}
     except (KeyError, ValueError, TypeError, AttributeError):
         raise CohortError(f"'{table.name}' lacks the columns MRI ID and MR Delay. Save the original as CSV.") from None
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from CRONOSLib.cohorts.readers.found import Findings, FoundScan, Layout, Skipped
-from CRONOSLib.cohorts.readers.trees import AT_3_MM
+from CRONOSLib.cohorts.readers.found import AT_3_MM, Findings, FoundScan, Layout, Skipped
 from CRONOSLib.errors import CronosError, ImageError
 from CRONOSLib.imaging.folders import FoundFile, describe, look_into, same_day
 from CRONOSLib.imaging.volumes import is_label_map

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from CRONOSLib.cohorts.manifest import Visit, as_written
-from CRONOSLib.cohorts.readers.found import Findings, FoundPatient, FoundScan, Layout, Skipped
+from CRONOSLib.cohorts.readers.found import Findings, FoundPatient, FoundScan, Layout, Skipped, by_reason
 from CRONOSLib.errors import CohortError
 from CRONOSLib.imaging.names import listed
 from CRONOSLib.series import TimeUnit
@@ -21,6 +21,7 @@ LEAST_PATIENTS = 3
 LEAST_VISITS = 2
 """One to forecast from, one to forecast."""
 
+_MOST_REASONS = 3
 _SAFE = re.compile(r"[\w-][\w.\- ]*")
 
 
@@ -83,8 +84,8 @@ def require_enough(patients: int, skipped: Sequence[Skipped]) -> None:
     """Raises CohortError when a cohort of that many patients cannot be split into three parts."""
     if patients >= LEAST_PATIENTS:
         return
-    reasons = Counter(one.reason.rstrip(".") for one in skipped).most_common(3)
-    why = "; ".join(f"{reason} ({count}×)" if count > 1 else reason for reason, count in reasons)
+    reasons = by_reason(skipped)[:_MOST_REASONS]
+    why = "; ".join(f"{reason} ({count}×)" if count > 1 else reason for reason, count, _ in reasons)
     raise CohortError(
         f"{patients} of the patients can be used, but at least {LEAST_PATIENTS} with {LEAST_VISITS} scans each are "
         f"needed. {f'Left out: {why}.' if why else 'Give a folder with more patients.'}"

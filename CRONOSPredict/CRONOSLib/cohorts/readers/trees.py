@@ -1,18 +1,13 @@
-"""Folders at a known depth of a tree."""
+"""What lies at a known place of a tree: folders, and the tables of a data set."""
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
-from CRONOSLib.imaging.grid import GridSpec
-from CRONOSLib.imaging.preparation import Preprocessing
-
 _LEVELS = ("", "*/", "*/*/")
 """Archives unpack into one or two folders of their own."""
-
-AT_3_MM = Preprocessing(GridSpec(spacing_mm=3.0))
-"""Heads scanned over months: rigidly aligned, voxels of 3 mm."""
 
 
 def holds(folder: Path, pattern: str) -> bool:
@@ -27,3 +22,14 @@ def folders_named(folder: Path, name: re.Pattern[str]) -> list[Path]:
         if found:
             return sorted(found, key=lambda path: (path.name, path))
     return []
+
+
+def tables_at(folder: Path, pattern: str) -> list[Path]:
+    """Files whose name is like `pattern` in a folder, then those in the two folders around it."""
+    return [table for place in (folder, *folder.parents[:2]) for table in sorted(place.glob(pattern))]
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, by the names of its columns."""
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
