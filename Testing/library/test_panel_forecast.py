@@ -140,6 +140,27 @@ def test_a_forecast_ends_as_nodes_compared_with_the_last_scan(filled) -> None:
     assert displays[0].GetLevel() == displays[1].GetLevel()
 
 
+def test_the_colour_bar_of_the_change_tells_its_unit(filled) -> None:
+    run(filled)
+    change = results_of(filled._parameterNode.forecast).change
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(change)
+    assert legend.GetTitleText() == "T1 2020-04-30 change 2020-06-29, scan units"
+    hounsfield = slicer.vtkCodedEntry()
+    hounsfield.SetValueSchemeMeaning("[hnsf'U]", "UCUM", "Hounsfield unit")
+    slicer.util.getNode("T1 2020-04-30").SetVoxelValueUnits(hounsfield)
+    run(filled)
+    assert legend.GetTitleText() == "T1 2020-04-30 change 2020-06-29, Hounsfield unit"
+
+
+def test_the_spread_says_what_its_range_means(filled, winding_bundle) -> None:
+    pick(filled.ui.methodCombo, "")
+    filled.ui.bundlesFolderEdit.currentPath = str(winding_bundle.path.parent)
+    run(filled)
+    spread = results_of(filled._parameterNode.forecast).spread
+    assert spread.GetDescription().startswith("Forecast ± this range: SD of the members. Computed by CRONOS.")
+    assert spread.GetDescription() in filled.ui.resultSelector.toolTip
+
+
 def test_the_worker_forecasts_what_the_console_forecasts(filled) -> None:
     run(filled)
     shown = slicer.util.arrayFromVolume(filled._parameterNode.forecast)

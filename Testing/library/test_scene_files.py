@@ -34,6 +34,7 @@ def forecast_of(series: LongitudinalSeries) -> SimpleNamespace:
         image=last + change,
         change=change,
         spread=sitk.Abs(change) * 0.1,
+        spread_meaning="SD of the members",
         method="lci",
         bundle=None,
         warnings=("far ahead",),

@@ -60,10 +60,16 @@ def _show_legend(layout_manager, change: slicer.vtkMRMLScalarVolumeNode, planes:
 
 
 def rename_legend(change: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Let the colour bar of a map of change, where it has one, tell its name."""
+    """Let the colour bar of a map of change, where it has one, tell its name and unit."""
     legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(change)
     if legend is not None:
-        legend.SetTitleText(change.GetName())
+        legend.SetTitleText(f"{change.GetName()}, {_unit_of(change)}")
+
+
+def _unit_of(node: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """Unit of the voxels, where the scanner told one, as for CT."""
+    unit = node.GetVoxelValueUnits()
+    return unit.GetCodeMeaning() if unit is not None and unit.GetCodeMeaning() else "scan units"
 
 
 def _view_name(column: str, plane: str) -> str:

@@ -118,6 +118,9 @@ def adding_results(
         if kind in filled:
             name = f"{last_scan.GetName()} {'live ' if live else ''}{kind} {target}"
             nodes[kind] = _result(scene, earlier.get(kind), filled[kind], name, identity | {RESULT_ATTRIBUTE: kind})
+            meaning = f"Forecast ± this range: {forecast.spread_meaning}. " if kind == "spread" else ""
+            nodes[kind].SetDescription(meaning + _NOTICE)
+            nodes[kind].SetVoxelValueUnits(last_scan.GetVoxelValueUnits())
         elif kind in earlier:
             SubjectHierarchy(scene).remove(earlier[kind])
     if "forecast" not in earlier:
@@ -188,7 +191,6 @@ def _result(
 ) -> slicer.vtkMRMLScalarVolumeNode:
     """The node with the voxels of a filled one, or the filled one itself."""
     if node is None:
-        filled.SetDescription(_NOTICE)
         node = add_filled(scene, filled, name)
     else:
         node.SetAndObserveImageData(filled.GetImageData())

@@ -52,12 +52,12 @@ def why_ended(exit_code: int, log: Sequence[str], *, was_ready: bool) -> Failure
         )
     if "ModuleNotFoundError" in last or "ImportError" in last:
         return Failure(f"The forecast process cannot start ({last}). Install what is missing.", "MissingPackageError")
-    if not was_ready:
-        return Failure(f"The forecast process cannot start ({last or _name(exit_code)}). Look into the log.")
     if exit_code in (-_KILLED, 128 + _KILLED):
         return Failure(
             f"The forecast process was killed, most likely because memory ran out. Close other programs. {_AGAIN}"
         )
+    if not was_ready:
+        return Failure(f"The forecast process cannot start ({last or _name(exit_code)}). Look into the log.")
     if exit_code < 0 or exit_code >= _STACK_OVERFLOW_AND_WORSE:
         return Failure(f"The forecast process crashed ({_name(exit_code)}). Choose the device cpu. {_AGAIN}")
     return Failure(f"The forecast process ended by itself ({last or _name(exit_code)}). {_AGAIN}")

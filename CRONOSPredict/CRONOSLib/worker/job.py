@@ -78,6 +78,11 @@ class ForecastResult:
     frames: tuple[Frame, ...] = ()
     aligned: tuple[Frame, ...] = ()
 
+    @property
+    def spread_meaning(self) -> str:
+        """What the spread is a range of, as `CRONOSLib.forecast.Forecast` has it; "" without a spread."""
+        return self.report["spread"] or ""
+
 
 Result = ForecastResult | Check
 

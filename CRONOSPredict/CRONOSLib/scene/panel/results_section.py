@@ -65,6 +65,10 @@ class ResultsSection:
             widget.enabled = found is not None and views
         ui.opacitySlider.enabled = ui.overlayCheckBox.enabled and ui.overlayCheckBox.checked
         ui.thresholdSpin.enabled = ui.segmentationSelector.enabled = found is not None
+        spread = found[0].spread if found else None
+        ui.resultSelector.toolTip = "\n".join(
+            [_("The forecast that is shown and measured below."), *([spread.GetDescription()] if spread else [])]
+        )
         if found is None:
             self.stop()
             self._measured = None
