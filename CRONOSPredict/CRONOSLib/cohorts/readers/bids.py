@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from CRONOSLib.cohorts.readers.dated import dated
 from CRONOSLib.cohorts.readers.found import AT_3_MM, Findings, FoundScan, Layout, Skipped
 from CRONOSLib.errors import CronosError
-from CRONOSLib.imaging.folders import FoundFile, describe, look_into
+from CRONOSLib.imaging.folders import FoundFile, look_into
 from CRONOSLib.imaging.names import stem
 
 _UNDATED = "no date in *_scans.tsv or *_sessions.tsv (acq_time), and none in the session label"
@@ -27,21 +28,19 @@ def find(folder: Path) -> Findings:
         except CronosError as error:
             skipped.append(Skipped(subject.name, subject, str(error)))
             continue
-        for path in volumes:
-            try:
-                found = describe(path, subject)
-            except CronosError as error:
-                skipped.append(Skipped(subject.name, path, str(error)))
-                continue
-            if found.date is None:
-                skipped.append(Skipped(subject.name, path, _UNDATED))
-            else:
-                scans.append(FoundScan(subject.name, found.date, path, _channel(found)))
+        found, undated = dated(subject, volumes, _UNDATED)
+        scans += [_scan(subject.name, one) for one in found]
+        skipped += undated
     return Findings(tuple(scans), tuple(skipped))
 
 
 def _subjects(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("sub-*") if path.is_dir())
+
+
+def _scan(subject: str, found: FoundFile) -> FoundScan:
+    assert found.date is not None
+    return FoundScan(subject, found.date, found.path, _channel(found))
 
 
 def _channel(found: FoundFile) -> str:

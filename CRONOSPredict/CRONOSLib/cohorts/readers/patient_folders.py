@@ -7,12 +7,12 @@ described in `CRONOSLib.dates`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
+from CRONOSLib.cohorts.readers.dated import dated
 from CRONOSLib.cohorts.readers.found import AT_3_MM, Findings, FoundScan, Layout, Skipped
 from CRONOSLib.errors import CronosError, ImageError
-from CRONOSLib.imaging.folders import FoundFile, describe, look_into, same_day
+from CRONOSLib.imaging.folders import FoundFile, look_into, same_day
 from CRONOSLib.imaging.volumes import is_label_map
 
 _UNDATED = "no date in its name or in its folders' names; write one as 2024-03-01"
@@ -31,8 +31,8 @@ def find(folder: Path) -> Findings:
         if content.dicom:
             skipped.append(Skipped(patient.name, patient, "the folder holds DICOM; read it with --layout dicom"))
             continue
-        volumes, undated = _dated(patient, content.volumes)
-        masks, _ = _dated(patient, content.masks)
+        volumes, undated = dated(patient, content.volumes, _UNDATED)
+        masks, _ = dated(patient, content.masks, _UNDATED)
         skipped += undated
         for group in same_day(volumes):
             labels = [one.path for one in group if len(group) > 1 and _is_unnamed_mask(one)]
@@ -53,22 +53,6 @@ def _is_unnamed_mask(found: FoundFile) -> bool:
         return not found.modality and is_label_map(found.path)
     except ImageError:
         return False
-
-
-def _dated(patient: Path, paths: Sequence[Path]) -> tuple[list[FoundFile], list[Skipped]]:
-    dated: list[FoundFile] = []
-    skipped: list[Skipped] = []
-    for path in paths:
-        try:
-            found = describe(path, patient)
-        except CronosError as error:
-            skipped.append(Skipped(patient.name, path, str(error)))
-            continue
-        if found.date is None:
-            skipped.append(Skipped(patient.name, path, _UNDATED))
-        else:
-            dated.append(found)
-    return dated, skipped
 
 
 def _patients(folder: Path) -> list[Path]:
