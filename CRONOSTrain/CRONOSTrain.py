@@ -117,7 +117,7 @@ class CRONOSTrainWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = CRONOSTrainLogic()
-        self.panel = TrainPanel(self.ui)
+        self.panel = TrainPanel(self.ui, useInPredict)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
@@ -177,6 +177,18 @@ class CRONOSTrainWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onChoicesChanged(self, caller=None, event=None) -> None:
         """Show what follows from the new choices."""
         self.panel.refresh()
+
+
+def useInPredict(bundle: str) -> None:
+    """Choose an installed model in CRONOS Predict, and go there where there is a main window."""
+    from CRONOSPredict import CRONOSPredictLogic
+
+    choices = CRONOSPredictLogic().getParameterNode()
+    changing = choices.StartModify()
+    choices.method, choices.bundlesFolder, choices.bundle = "", Path(), bundle
+    choices.EndModify(changing)
+    if slicer.util.mainWindow() is not None:
+        slicer.util.selectModule("CRONOSPredict")
 
 
 class CRONOSTrainLogic(ScriptedLoadableModuleLogic):

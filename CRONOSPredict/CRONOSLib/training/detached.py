@@ -134,7 +134,9 @@ def begin(order: TrainingOrder) -> FollowedRun:
 
 def what_it_takes(order: TrainingOrder) -> dict[str, Any]:
     """The fields of `training.estimate.RunEstimate`, or a `problem`; a process with torch finds out, and ends."""
-    flags = subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0
+    flags = 0
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NO_WINDOW
     try:
         done = subprocess.run(
             training_command("--estimate"),

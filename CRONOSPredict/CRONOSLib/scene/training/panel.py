@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import slicer
 from slicer.i18n import tr as _
 
@@ -18,15 +20,16 @@ from CRONOSLib.scene.training.state import TrainState
 class TrainPanel:
     """Shows the choices of a parameter node, and changes them as the user does.
 
-    ui: the named widgets of CRONOSTrain.ui
+    ui:     the named widgets of CRONOSTrain.ui
+    on_use: told the name of a trained model that is to be used for forecasts
     """
 
-    def __init__(self, ui) -> None:
+    def __init__(self, ui, on_use: Callable[[str], None]) -> None:
         self.state = TrainState(self._refresh)
         self._busy = False
         self.cohort = CohortSection(ui, self.state)
         self.method = MethodSection(ui, self.state)
-        self.run = RunSection(ui, self.state)
+        self.run = RunSection(ui, self.state, on_use)
         self._sections = (
             self.cohort,
             self.method,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import qt
@@ -15,7 +16,7 @@ from CRONOSLib.scene.panel.installing import TRAINING, install_missing
 from CRONOSLib.scene.panel.widgets import show
 from CRONOSLib.scene.training.charts import Curves, draw_curves, show_curves
 from CRONOSLib.scene.training.method_section import duration_words
-from CRONOSLib.scene.training.state import NOWHERE, TrainState
+from CRONOSLib.scene.training.state import TrainState
 from CRONOSLib.training.run_folder import RunState, RunStatus
 
 _FULL = 1000
@@ -25,10 +26,13 @@ _STATUS_BAR_MS = 20_000
 
 
 class RunSection:
-    """Follows the run in the output folder; the run itself is a process of its own."""
+    """Follows the run in the output folder; the run itself is a process of its own.
 
-    def __init__(self, ui, state: TrainState) -> None:
-        self._ui, self._state = ui, state
+    on_use: told the name of a trained model that was installed to be used
+    """
+
+    def __init__(self, ui, state: TrainState, on_use: Callable[[str], None]) -> None:
+        self._ui, self._state, self._on_use = ui, state, on_use
         self._said = ""
         self._drawn: tuple[Path, int, int] | None = None
         self._followed = False
@@ -178,7 +182,7 @@ class RunSection:
         slicer.util.showStatusMessage(text, _STATUS_BAR_MS)
 
     def _use(self) -> None:
-        """Install the trained model, and show it in CRONOS Predict."""
+        """Install the trained model, and hand it on."""
         assert self._state.run is not None
         try:
             bundle = install_bundle(load_bundle(self._state.run.folder.bundle))
@@ -188,14 +192,7 @@ class RunSection:
             return
         self.say(_("'{name}' is in the list of CRONOS Predict now.").format(name=bundle.name))
         self._state.changed()
-        from CRONOSPredict import CRONOSPredictLogic
-
-        choices = CRONOSPredictLogic().getParameterNode()
-        changing = choices.StartModify()
-        choices.method, choices.bundlesFolder, choices.bundle = "", NOWHERE, bundle.name
-        choices.EndModify(changing)
-        if slicer.util.mainWindow() is not None:
-            slicer.util.selectModule("CRONOSPredict")
+        self._on_use(bundle.name)
 
 
 def _progress_words(status: RunStatus) -> str:
