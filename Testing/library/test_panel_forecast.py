@@ -249,6 +249,15 @@ def test_a_last_scan_deleted_in_the_middle_is_said_in_one_sentence(filled) -> No
     assert filled._parameterNode.forecast is None
 
 
+def test_a_change_map_that_was_deleted_comes_back_with_the_same_forecast(filled) -> None:
+    run(filled)
+    forecast = filled._parameterNode.forecast
+    slicer.mrmlScene.RemoveNode(results_of(forecast).change)
+    run(filled)
+    assert filled._parameterNode.forecast is forecast
+    assert results_of(forecast).change is not None
+
+
 def test_a_worker_that_is_killed_is_said_in_one_sentence_and_the_next_forecast_runs(filled) -> None:
     import os
     import signal

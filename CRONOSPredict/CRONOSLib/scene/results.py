@@ -173,12 +173,14 @@ def _identity(forecast: Forecast | ForecastResult, live: bool) -> dict[str, str]
 def _earlier(
     scene: slicer.vtkMRMLScene, last_scan: slicer.vtkMRMLScalarVolumeNode, identity: dict[str, str], live: bool
 ) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
-    """The nodes whose place a forecast takes, by their kind."""
-    decisive = (_LIVE_ATTRIBUTE,) if live else tuple(identity)
+    """The nodes whose place a forecast takes, by their kind, as far as the user left them in the scene."""
+    decisive = (RESULT_ATTRIBUTE, _LIVE_ATTRIBUTE) if live else (RESULT_ATTRIBUTE, *identity)
+    wanted = {**identity, RESULT_ATTRIBUTE: "forecast"}
     for node in nodes_of_class(scene, "vtkMRMLScalarVolumeNode"):
-        same = all((node.GetAttribute(name) or "") == identity[name] for name in decisive)
-        if same and last_scan_of(node) is last_scan and (results := results_of(node)) is not None:
-            return {found.GetAttribute(RESULT_ATTRIBUTE): found for found in results}
+        same = all((node.GetAttribute(name) or "") == wanted[name] for name in decisive)
+        if same and last_scan_of(node) is last_scan:
+            parts = (node, *(node.GetNodeReference(role) for role in (_CHANGE_ROLE, _SPREAD_ROLE)))
+            return {found.GetAttribute(RESULT_ATTRIBUTE): found for found in parts if found is not None}
     return {}
 
 
