@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from CRONOSLib.forecast import ForecastOptions
 from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.outputs import cohort as cohort_module
 from CRONOSLib.outputs.cohort import CohortRequest, forecast_cohort
+from odd_worker import lives
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,6 +173,42 @@ def test_a_killed_run_leaves_no_half_patient_and_goes_on(request_: CohortRequest
     rows = forecast_cohort(request_, out)
     assert [row.outcome for row in rows] == ["done", "done", "failed"]
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+ORPHANED = """
+import multiprocessing
+import sys
+import time
+from pathlib import Path
+from CRONOSLib.forecast import ForecastOptions
+from CRONOSLib.imaging.registration import Alignment
+from CRONOSLib.outputs.cohort import CohortRequest, forecast_cohort
+def told(row, done):
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    time.sleep(60)
+options = ForecastOptions(alignment=Alignment.OFF, device="cpu")
+request = CohortRequest(Path(sys.argv[1]), method="lci", options=options, days=60)
+forecast_cohort(request, Path(sys.argv[2]), jobs=2, on_patient=told)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_the_processes_of_a_killed_run_end_with_it(request_: CohortRequest, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", ORPHANED, str(request_.manifest), str(tmp_path / "out")],
+        cwd=ROOT / "CRONOSPredict", stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    jobs = [int(pid) for pid in process.stdout.readline().split()]
+    assert len(jobs) == 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while (left := [pid for pid in jobs if lives(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
 
 
 @quick

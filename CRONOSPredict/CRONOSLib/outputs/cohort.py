@@ -15,6 +15,7 @@ from pathlib import Path
 
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.bundles.store import chosen_bundle
+from CRONOSLib.cohorts.parallel import end_with_parent
 from CRONOSLib.errors import CronosError, MissingPackageError, OutputError, SeriesError, WorkerError
 from CRONOSLib.evaluation.comparison import compare
 from CRONOSLib.forecast import ForecastOptions, forecast
@@ -189,6 +190,7 @@ def _start_job(numbers: multiprocessing.Queue, jobs: int) -> None:
     global _job
     import torch
 
+    end_with_parent()
     torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
     _job = Kept(), numbers.get()
 
