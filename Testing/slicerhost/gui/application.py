@@ -151,6 +151,13 @@ class PanelParent(qmrml_widgets.qMRMLWidget):
 
     isEntered = QtCore.Property(bool, lambda self: self._entered)
 
+    def reload(self) -> None:
+        """Make the panel anew, of the module as it was imported again; it stays entered, and `enter` is not called."""
+        name = self._panel.moduleName
+        self._panel = getattr(sys.modules[name], f"{name}Widget")(self)
+        setattr(slicer.modules, f"{name}Widget", self._panel)
+        self._panel.setup()
+
 
 def open_panel(module: ModuleType):
     """The panel of a module file, set up and entered as when the user opens the module."""

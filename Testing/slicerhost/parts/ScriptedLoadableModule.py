@@ -44,6 +44,10 @@ class ScriptedLoadableModuleWidget:
     def cleanup(self) -> None:
         """For the panel to override."""
 
+    def onReload(self) -> None:
+        """Reload the module's file and its panel."""
+        slicer.util.reloadScriptedModule(self.moduleName)
+
     def _onModuleAboutToBeUnloaded(self, name: str) -> None:
         if name == self.moduleName:
             self.cleanup()
