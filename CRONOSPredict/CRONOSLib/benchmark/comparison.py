@@ -22,6 +22,9 @@ from CRONOSLib.evaluation.skill_table import SkillRow, skill_table
 from CRONOSLib.training.run_folder import writing
 from CRONOSLib.whole_file import write_whole_file
 
+REFERENCE = "lci"
+"""The method that skill is measured against: its own is 0."""
+
 _METRICS = tuple(
     column.name
     for column in fields(HeldOutForecast)
@@ -82,9 +85,11 @@ class Comparison:
         return stdev(skills) if len(skills) > 1 else None
 
     def worst(self, count: int) -> list[Picture]:
-        """The worst patient of the `count` best contenders, of their first seed."""
+        """The worst patient of the `count` best contenders that do not copy, of their first seed."""
         pictures = []
-        for name, group in list(self.measured.items())[:count]:
+        forecasting = [name for name, group in self.measured.items() if group[0].run.contender.method != REFERENCE]
+        for name in forecasting[:count]:
+            group = self.measured[name]
             picture = group[0].run.pictures()[-1]
             pictures.append(replace(picture, caption=f"{name}, {picture.caption}"))
         return pictures

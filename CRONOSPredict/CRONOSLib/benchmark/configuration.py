@@ -103,7 +103,9 @@ class Benchmark:
         """Plain values; `read_benchmark` reads them back."""
         return {
             "cohorts": {one.name: {"folder": str(one.folder), "settings": dict(one.settings)} for one in self.cohorts},
-            "methods": [asdict(one) for one in self.contenders],
+            "methods": [
+                one.method if one == Contender(one.method, one.method) else asdict(one) for one in self.contenders
+            ],
             **{one.name: getattr(self, one.name) for one in fields(self)[2:]},
         }
 

@@ -34,8 +34,9 @@ def write_figures(folder: Path, comparisons: Sequence[Comparison]) -> list[Path]
     for comparison in measured:
         path = folder / f"worst-{comparison.cohort}.png"
         pictures = comparison.worst(len(COLOURS))
-        write_gallery(path, pictures, f"{comparison.cohort}: the worst test patient of the best methods")
-        drawn.append(path)
+        if pictures:
+            write_gallery(path, pictures, f"{comparison.cohort}: the worst test patient of the best methods")
+            drawn.append(path)
     return [path for path in drawn if path is not None]
 
 
@@ -56,11 +57,12 @@ def _figure(path: Path, comparisons: Sequence[Comparison], draw: Callable[[Axes,
             spine.set_visible(edge in ("left", "bottom"))
             spine.set_color(FAINT)
         draw(axes, comparison)
-        axes.xaxis.label.set_color(FAINT)
-        axes.yaxis.label.set_color(FAINT)
+        for label in (axes.xaxis.label, axes.yaxis.label):
+            label.set(color=FAINT, fontsize=9)
         axes.grid(color=FAINT, alpha=0.15)
-        if axes.get_legend_handles_labels()[1]:
-            axes.legend(fontsize=7, labelcolor=INK, facecolor=BACKGROUND, edgecolor=FAINT)
+        lines, names = axes.get_legend_handles_labels()
+        if names:
+            axes.legend(lines[::-1], names[::-1], fontsize=7, labelcolor=INK, facecolor=BACKGROUND, edgecolor=FAINT)
     figure.savefig(path, dpi=100, facecolor=BACKGROUND)
     return path
 
@@ -75,13 +77,12 @@ def _skill_by_horizon(axes: Axes, comparison: Comparison) -> None:
     rows = [row for row in comparison.skill_rows if row.grouping == "horizon"]
     groups = list(dict.fromkeys(row.group for row in rows))
     for name in reversed(comparison.measured):
-        colour, best = _colour(comparison, name)
+        colour, among_best = _colour(comparison, name)
         skills = [row.skill for row in rows if row.method == name]
-        axes.plot([skill.mean for skill in skills], "o-", color=colour, label=name if best else None, ms=3, lw=1)
-        if best:
-            axes.fill_between(
-                range(len(skills)), [one.low for one in skills], [one.high for one in skills], color=colour, alpha=0.08
-            )
+        axes.plot([skill.mean for skill in skills], "o-", color=colour, label=name if among_best else None, ms=3, lw=1)
+        if name == rows[0].method:
+            low, high = [skill.low for skill in skills], [skill.high for skill in skills]
+            axes.fill_between(range(len(skills)), low, high, color=colour, alpha=0.12)
     axes.set_xticks(range(len(groups)), groups)
     axes.axhline(0, color=INK, lw=0.8, ls=":")
     _show_near_zero(axes, [row.skill.mean for row in rows])
@@ -98,6 +99,7 @@ def _quality_against_seconds(axes: Axes, comparison: Comparison) -> None:
         axes.errorbar([seconds], [skill.mean], yerr=around, fmt="o", color=colour, ms=4, lw=0.8)
         axes.annotate(name, (seconds, skill.mean), (4, 3), textcoords="offset points", color=colour, fontsize=7)
     axes.set_xscale("log")
+    axes.margins(x=0.2)
     axes.axhline(0, color=INK, lw=0.8, ls=":")
     _show_near_zero(axes, [skill.mean for skill in skills.values()])
     axes.set_xlabel("seconds of one forecast")
@@ -106,16 +108,17 @@ def _quality_against_seconds(axes: Axes, comparison: Comparison) -> None:
 
 def _calibration(axes: Axes, comparison: Comparison) -> None:
     axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
-    for name, group in comparison.measured.items():
-        colour, best = _colour(comparison, name)
+    for name, group in reversed(comparison.measured.items()):
+        colour, among_best = _colour(comparison, name)
         levels = group[0].outcome.coverage
         if levels:
-            axes.plot(*zip(*levels), "o-", color=colour, label=name if best else None, ms=3, lw=1)
+            axes.plot(*zip(*levels), "o-", color=colour, label=name if among_best else None, ms=3, lw=1)
     axes.set_xlabel("made to hold at least this share")
     axes.set_ylabel("held in test patients")
+    axes.set(xlim=(0.4, 1), ylim=(0, 1.02))
 
 
 def _show_near_zero(axes: Axes, skills: Sequence[float]) -> None:
-    """A method that fails altogether must not flatten the others; it is said in the table."""
+    """A method that fails altogether must not flatten the others; the table has it."""
     top = max(0.05, *skills)
-    axes.set_ylim(max(min(skills), -2 * top) - 0.1 * top, top * 1.15)
+    axes.set_ylim(max(min(skills), -max(0.5, 2 * top)) - 0.1 * top, top * 1.2)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from CRONOSLib import __version__
-from CRONOSLib.benchmark.comparison import Comparison
+from CRONOSLib.benchmark.comparison import REFERENCE, Comparison
 from CRONOSLib.benchmark.configuration import Benchmark
 from CRONOSLib.benchmark.figures import write_figures
 from CRONOSLib.benchmark.tables import by_horizon, cost, latex, quality
@@ -37,7 +39,7 @@ Seconds are processor seconds on a CPU; memory is the peak of the process that t
 _BAND = "Networks should have {least:.2g} to {most:.2g} million parameters; an asterisk marks those that do not."
 
 _CAPTIONS = {
-    "skill-by-horizon": "Skill by horizon; the best methods in colour, with their intervals",
+    "skill-by-horizon": "Skill by horizon; the best methods in colour, and the interval of the very best",
     "quality-against-seconds": "Skill against the seconds of one forecast",
     "calibration": "How often ranges held the truth, against what they were made for",
 }
@@ -55,7 +57,7 @@ def write_page(folder: Path, benchmark: Benchmark, comparisons: Sequence[Compari
 
 def verdict(comparison: Comparison) -> str:
     """Who beat copying, who did not, in one paragraph."""
-    rows = [row for row in comparison.skill_rows if row.grouping == "all" and row.method != "lci"]
+    rows = [row for row in comparison.skill_rows if row.grouping == "all" and row.method != REFERENCE]
     if not rows:
         return "No method has been measured yet."
     above = [row.method for row in rows if row.skill.low > 0]
@@ -76,8 +78,9 @@ def verdict(comparison: Comparison) -> str:
 def _sections(
     benchmark: Benchmark, comparisons: Sequence[Comparison], figures: Sequence[Path], command: str
 ) -> list[str]:
-    steps = next((one.outcome.steps for each in comparisons for one in each.runs if one.outcome.steps), 0)
-    budget = f"{benchmark.train_seconds:g} seconds" if benchmark.train_seconds else f"{steps} steps"
+    steps = sorted({one.run.settings.steps for comparison in comparisons for one in comparison.runs})
+    seconds = benchmark.train_seconds
+    budget = f"{seconds:g} seconds" if seconds else f"{' or '.join(map(str, steps))} steps"
     seeds = f"{len(benchmark.seeds)} seed{'s' if len(benchmark.seeds) > 1 else ''}"
     sections = [
         _ABOUT.format(version=__version__, command=command, budget=budget, count=benchmark.forecasts, seeds=seeds)
@@ -88,7 +91,15 @@ def _sections(
     for path in figures:
         caption = _CAPTIONS.get(path.stem, "Worst test patients: last scan, forecast, truth, and both changes")
         sections.append(f"![{caption}]({path.name})")
-    return sections
+    return [*sections, "## Configuration", f"```json\n{json.dumps(_without_folders(benchmark), indent=2)}\n```"]
+
+
+def _without_folders(benchmark: Benchmark) -> dict[str, Any]:
+    """What was compared, without the places of this machine."""
+    values = benchmark.to_json()
+    for place in values["cohorts"].values():
+        del place["folder"]
+    return values
 
 
 def _of_cohort(comparison: Comparison, benchmark: Benchmark) -> list[str]:
