@@ -50,21 +50,26 @@ def _figure(path: Path, comparisons: Sequence[Comparison], draw: Callable[[Axes,
     figure = Figure(figsize=(_WIDTH * len(comparisons), _HEIGHT), facecolor=BACKGROUND, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, comparison in zip(figure.subplots(1, len(comparisons), squeeze=False)[0], comparisons):
-        axes.set_facecolor(BACKGROUND)
-        axes.set_title(comparison.cohort, color=INK, fontsize=10)
-        axes.tick_params(colors=FAINT, labelsize=8)
-        for edge, spine in axes.spines.items():
-            spine.set_visible(edge in ("left", "bottom"))
-            spine.set_color(FAINT)
         draw(axes, comparison)
-        for label in (axes.xaxis.label, axes.yaxis.label):
-            label.set(color=FAINT, fontsize=9)
-        axes.grid(color=FAINT, alpha=0.15)
-        lines, names = axes.get_legend_handles_labels()
-        if names:
-            axes.legend(lines[::-1], names[::-1], fontsize=7, labelcolor=INK, facecolor=BACKGROUND, edgecolor=FAINT)
+        _dress(axes, comparison.cohort)
     figure.savefig(path, dpi=100, facecolor=BACKGROUND)
     return path
+
+
+def _dress(axes: Axes, title: str) -> None:
+    """Colours, grid and legend that all of them have."""
+    axes.set_facecolor(BACKGROUND)
+    axes.set_title(title, color=INK, fontsize=10)
+    axes.tick_params(colors=FAINT, labelsize=8)
+    axes.grid(color=FAINT, alpha=0.15)
+    for edge, spine in axes.spines.items():
+        spine.set_visible(edge in ("left", "bottom"))
+        spine.set_color(FAINT)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=FAINT, fontsize=9)
+    lines, names = axes.get_legend_handles_labels()
+    if names:
+        axes.legend(lines[::-1], names[::-1], fontsize=7, labelcolor=INK, facecolor=BACKGROUND, edgecolor=FAINT)
 
 
 def _colour(comparison: Comparison, name: str) -> tuple[str, bool]:
