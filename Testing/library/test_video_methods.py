@@ -227,6 +227,22 @@ def test_a_trained_method_becomes_a_bundle_that_forecasts(name, growing_cohort, 
     assert (result.member_kind, result.member_count) == (("sample", 4) if samples else ("scan", 3))
 
 
+@pytest.mark.parametrize("name", ["one-step-unet", "convlstm", "simvp", "vivit", "node-lstm"])
+def test_gradients_of_thin_volumes_hold_in_bfloat16(name):
+    batch = series(target=True)
+    batch = replace(batch, images=batch.images[:, :, :, :4], target=batch.target[:, :, :4])
+    method = stirred(name).to(memory_format=torch.channels_last_3d)
+
+    def gradient(*, bf16: bool) -> torch.Tensor:
+        method.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            method.loss(batch).backward()
+        return torch.cat([weight.grad.flatten() for weight in method.parameters() if weight.grad is not None])
+
+    exact = gradient(bf16=False)
+    assert (gradient(bf16=True) - exact).norm() < 0.1 * exact.norm()
+
+
 def test_a_size_that_cannot_be_is_one_sentence():
     for settings, sentence in (({"width": 30, "heads": 4}, "shared by 4 heads"), ({"token": 3}, "power of 2")):
         with pytest.raises(MethodError, match=sentence):

@@ -12,7 +12,7 @@ from torch.nn import functional
 from CRONOSLib.flow.penalty import Penalty, relative_to_copying
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.methods.interface import Members, Method, OnStep
-from CRONOSLib.networks.blocks import depth_to_space, padding_to_multiple, space_to_depth, zeroed
+from CRONOSLib.networks.blocks import Conv3d, depth_to_space, padding_to_multiple, space_to_depth, zeroed
 from CRONOSLib.networks.change import Change
 
 
@@ -57,7 +57,7 @@ class Regression(Method):
         self.multiple = multiple
         outputs = settings.channels * settings.patch**3 * (settings.change.outputs if settings.residual else 1)
         self.norm = nn.GroupNorm(next(groups for groups in (8, 4, 2, 1) if width % groups == 0), width)
-        head = nn.Conv3d(width, outputs, settings.kernel, padding=settings.kernel // 2)
+        head = Conv3d(width, outputs, settings.kernel, padding=settings.kernel // 2)
         self.head = zeroed(head) if settings.residual else head
 
     @abstractmethod

@@ -15,7 +15,7 @@ from CRONOSLib.flow.diffusion.sample_noise import SampleNoise
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.methods.interface import MemberKind, Members, OnStep
 from CRONOSLib.methods.regression import Regression, RegressionSettings
-from CRONOSLib.networks.blocks import Downsample
+from CRONOSLib.networks.blocks import Conv3d, Downsample
 from CRONOSLib.networks.context_unet import ContextUNet
 from CRONOSLib.networks.time_embedding import TimeSettings
 from CRONOSLib.networks.unet import UNetSettings
@@ -54,7 +54,7 @@ class Vae(Regression):
         super().__init__(settings, width, multiple=2**levels)
         self.network = ContextUNet(settings.inputs, settings.time, settings.network)
         self.posterior = nn.Sequential(
-            nn.Conv3d(2 * settings.channels * settings.patch**3, width, 3, padding=1),
+            Conv3d(2 * settings.channels * settings.patch**3, width, 3, padding=1),
             *(nn.Sequential(nn.SiLU(), Downsample(width)) for _ in range(levels)),
             nn.SiLU(),
             nn.Conv3d(width, 2 * settings.latent, 1),

@@ -21,6 +21,21 @@ class Film(Enum):
     AFTER = "after"
 
 
+class Conv3d(nn.Conv3d):
+    """Convolution that stays in float32 where PyTorch's gradient in bfloat16 is wrong.
+
+    On a CPU (PyTorch 2.13), that of the weights holds what lay in memory before, and spoils memory, when the first axis
+    is shorter than the kernel: at the coarsest level of a thin volume.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As that of `torch.nn.Conv3d`."""
+        if x.device.type != "cpu" or min(x.shape[2:]) >= self.kernel_size[0]:
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+
 class TimeResidualBlock(nn.Module):
     """GroupNorm – SiLU – conv – GroupNorm – FiLM(time) – SiLU – conv, plus the input.
 
@@ -31,10 +46,10 @@ class TimeResidualBlock(nn.Module):
         super().__init__()
         self.film = film
         self.norm_in = nn.GroupNorm(_groups(groups, channels_in), channels_in)
-        self.conv_in = nn.Conv3d(channels_in, channels, 3, padding=1)
+        self.conv_in = Conv3d(channels_in, channels, 3, padding=1)
         self.norm_out = nn.GroupNorm(_groups(groups, channels), channels)
         self.modulation = zeroed(nn.Linear(embedding, 2 * channels))
-        self.conv_out = zeroed(nn.Conv3d(channels, channels, 3, padding=1))
+        self.conv_out = zeroed(Conv3d(channels, channels, 3, padding=1))
         self.skip = nn.Conv3d(channels_in, channels, 1) if channels_in != channels else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -82,7 +97,7 @@ class Upsample(nn.Module):
 
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(channels_in, channels, 3, padding=1)
+        self.conv = Conv3d(channels_in, channels, 3, padding=1)
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
         """(B, channels, D, H, W) with the D, H, W of `like`."""

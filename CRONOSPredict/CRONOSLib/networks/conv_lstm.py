@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from CRONOSLib.networks.blocks import Conv3d
+
 
 class Memory(NamedTuple):
     """What a cell carries from scan to scan: hidden state and cell state, both (B, width, d, h, w)."""
@@ -27,7 +29,7 @@ class ConvLstmCell(nn.Module):
     def __init__(self, inputs: int, width: int, kernel: int = 3) -> None:
         super().__init__()
         self.width = width
-        self.gates = nn.Conv3d(inputs + width, 4 * width, kernel, padding=kernel // 2)
+        self.gates = Conv3d(inputs + width, 4 * width, kernel, padding=kernel // 2)
         assert self.gates.bias is not None
         nn.init.ones_(self.gates.bias.data[width : 2 * width])
 

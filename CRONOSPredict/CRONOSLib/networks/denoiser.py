@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from CRONOSLib.flow.time_codes import sinusoidal_features
-from CRONOSLib.networks.blocks import depth_to_space, padding_to_multiple, space_to_depth, zeroed
+from CRONOSLib.networks.blocks import Conv3d, depth_to_space, padding_to_multiple, space_to_depth, zeroed
 from CRONOSLib.networks.unet import UNet, UNetSettings
 
 
@@ -73,7 +73,7 @@ class Stem(nn.Module):
     def __init__(self, channels: int, settings: DenoiserSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.conv = nn.Conv3d(channels * settings.patch**3, settings.unet.width, 3, padding=1)
+        self.conv = Conv3d(channels * settings.patch**3, settings.unet.width, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, width, d, h, w)."""
@@ -94,7 +94,7 @@ class Denoiser(nn.Module):
         self.unet = UNet(settings.unet)
         self.norm = nn.GroupNorm(min(settings.unet.groups, width), width)
         outputs = 1 if known is None else 2 + known
-        self.head = zeroed(nn.Conv3d(width, outputs * settings.channels * settings.patch**3, 3, padding=1))
+        self.head = zeroed(Conv3d(width, outputs * settings.channels * settings.patch**3, 3, padding=1))
 
     def forward(self, noisy: Tensor, share: Tensor, guide: Guide) -> Tensor:
         """(B, C, D, H, W), float32.

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils.parametrizations import spectral_norm
 
+from CRONOSLib.networks.blocks import Conv3d
+
 
 @dataclass(frozen=True)
 class DiscriminatorSettings:
@@ -30,8 +32,8 @@ class PatchDiscriminator(nn.Module):
         sizes = [inputs] + [settings.width * 2**layer for layer in range(settings.layers)]
         layers: list[nn.Module] = []
         for fine, coarse in pairwise(sizes):
-            layers += [spectral_norm(nn.Conv3d(fine, coarse, 4, stride=2, padding=2)), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, spectral_norm(nn.Conv3d(sizes[-1], 1, 3, padding=1)))
+            layers += [spectral_norm(Conv3d(fine, coarse, 4, stride=2, padding=2)), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, spectral_norm(Conv3d(sizes[-1], 1, 3, padding=1)))
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 1, d, h, w) logits of being a scan, float32; `images` (B, inputs, D, H, W)."""

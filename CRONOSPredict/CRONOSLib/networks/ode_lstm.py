@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from CRONOSLib.flow.solvers import Stepping, integrate_through
-from CRONOSLib.networks.blocks import Downsample, Upsample
+from CRONOSLib.networks.blocks import Conv3d, Downsample, Upsample
 from CRONOSLib.networks.conv_lstm import ConvLstmCell
 
 
@@ -34,11 +34,11 @@ class OdeLstm(nn.Module):
         super().__init__()
         self.settings = settings
         width, hidden = settings.width, settings.hidden
-        self.stem = nn.Conv3d(inputs, width, 3, padding=1)
+        self.stem = Conv3d(inputs, width, 3, padding=1)
         self.down = Downsample(width)
         self.cell = ConvLstmCell(width, hidden)
         self.drift = nn.Sequential(
-            nn.Conv3d(hidden, hidden, 3, padding=1), nn.Tanh(), nn.Conv3d(hidden, hidden, 3, padding=1), nn.Tanh()
+            Conv3d(hidden, hidden, 3, padding=1), nn.Tanh(), Conv3d(hidden, hidden, 3, padding=1), nn.Tanh()
         )
         self.up = Upsample(hidden, width)
 

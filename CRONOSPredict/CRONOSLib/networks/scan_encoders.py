@@ -10,7 +10,7 @@ from CRONOSLib.errors import MethodError
 from CRONOSLib.flow.known_changes import SLOPE_SHRINKAGE
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.time_codes import slope_weights
-from CRONOSLib.networks.blocks import modulate, zeroed
+from CRONOSLib.networks.blocks import Conv3d, modulate, zeroed
 
 
 class ScanSet(nn.Module):
@@ -22,7 +22,7 @@ class ScanSet(nn.Module):
 
     def __init__(self, inputs: int, width: int, embedding: int, slots: int) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(inputs, width, 3, padding=1)
+        self.conv = Conv3d(inputs, width, 3, padding=1)
         self.modulation = zeroed(nn.Linear(embedding, 2 * width))
         self.merge = nn.Conv3d(3 * width, width, 1)
 
@@ -70,7 +70,7 @@ class ScanStack(nn.Module):
     def __init__(self, inputs: int, width: int, embedding: int, slots: int) -> None:
         super().__init__()
         self.slots = slots
-        self.conv = nn.Conv3d(inputs * slots, width, 3, padding=1)
+        self.conv = Conv3d(inputs * slots, width, 3, padding=1)
 
     def forward(self, inputs: Tensor, context: SeriesBatch, per_scan: Tensor) -> tuple[None, Tensor]:
         """No features of single scans, and those of the patient (B, width, d, h, w).

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from CRONOSLib.errors import MethodError
-from CRONOSLib.networks.blocks import depth_to_space, padding_to_multiple, space_to_depth
+from CRONOSLib.networks.blocks import Conv3d, depth_to_space, padding_to_multiple, space_to_depth
 from CRONOSLib.networks.transformer import PLACE_FEATURES, TransformerBlock, token_places
 
 
@@ -61,7 +61,7 @@ class SequenceTransformer(nn.Module):
         self.decoder = nn.ModuleList(TransformerBlock(width, settings.heads) for _ in range(settings.blocks))
         self.grow = nn.ModuleList(nn.Conv3d(width, 8 * width, 1) for _ in range(settings.blocks))
         self.to_voxels = nn.Conv3d(width, channels * settings.patch**3, 1)
-        self.smooth = nn.Conv3d(channels, channels, 3, padding=1)
+        self.smooth = Conv3d(channels, channels, 3, padding=1)
 
     def forward(self, frames: Tensor, mask: Tensor, codes: Tensor) -> Tensor:
         """(B, C, D, H, W) conditioning volume.

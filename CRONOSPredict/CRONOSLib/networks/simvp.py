@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from CRONOSLib.networks.blocks import Upsample
+from CRONOSLib.networks.blocks import Conv3d, Upsample
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class _Convolution(nn.Module):
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(inputs, width, 3, stride=stride, padding=1)
+        self.conv = Conv3d(inputs, width, 3, stride=stride, padding=1)
         self.norm = nn.GroupNorm(2, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class _Inception(nn.Module):
         self.reduce = nn.Conv3d(inputs, width // 2, 1)
         self.branches = nn.ModuleList(
             nn.Sequential(
-                nn.Conv3d(width // 2, width, kernel, padding=kernel // 2, groups=settings.groups),
+                Conv3d(width // 2, width, kernel, padding=kernel // 2, groups=settings.groups),
                 nn.GroupNorm(settings.groups, width),
                 nn.SiLU(),
             )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from CRONOSLib.flow.series_batch import SeriesBatch
-from CRONOSLib.networks.blocks import depth_to_space, modulate, padding_to_multiple, space_to_depth, zeroed
+from CRONOSLib.networks.blocks import Conv3d, depth_to_space, modulate, padding_to_multiple, space_to_depth, zeroed
 from CRONOSLib.networks.change import Change
 from CRONOSLib.networks.scan_encoders import ScanSet, ScanStack
 from CRONOSLib.networks.time_embedding import TimeEmbedding, TimeSettings
@@ -78,7 +78,7 @@ class VelocityNetwork(nn.Module):
         self.norm = nn.GroupNorm(min(settings.unet.groups, width), width)
         self.modulation = zeroed(nn.Linear(embedding, 2 * width))
         slots = 1 if settings.encoder is ScanEncoder.SET else settings.slots
-        self.head = zeroed(nn.Conv3d(width, outputs * slots, 3, padding=1))
+        self.head = zeroed(Conv3d(width, outputs * slots, 3, padding=1))
 
     def forward(self, state: Tensor, tau: Tensor, context: SeriesBatch) -> Tensor:
         """(B, T, C, D, H, W) velocity, float32.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from CRONOSLib.errors import MethodError
-from CRONOSLib.networks.blocks import depth_to_space
+from CRONOSLib.networks.blocks import Conv3d, depth_to_space
 from CRONOSLib.networks.transformer import PLACE_FEATURES, TransformerBlock, token_places
 
 
@@ -90,7 +90,7 @@ class _Doubling(nn.Module):
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
         self.spread = nn.Conv3d(inputs, 8 * width, 1)
-        self.smooth = nn.Conv3d(width, width, 3, padding=1)
+        self.smooth = Conv3d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.smooth(functional.silu(depth_to_space(self.spread(x), 2)))
