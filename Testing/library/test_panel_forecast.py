@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +22,7 @@ from CRONOSLib.methods.registry import method_entry, method_names  # noqa: E402
 from CRONOSLib.scene.nodes import add_volume  # noqa: E402
 from CRONOSLib.scene.results import last_scan_of, results_of  # noqa: E402
 from CRONOSLib.scene.series import series_of_dates  # noqa: E402
+from CRONOSLib.worker.client import WorkerClient  # noqa: E402
 from panel_driver import pick, run, shown_views, until  # noqa: E402
 from slicerhost import load_module  # noqa: E402
 
@@ -271,6 +273,21 @@ def test_a_worker_that_is_killed_is_said_in_one_sentence_and_the_next_forecast_r
     pick(filled.ui.alignmentCombo, "off")
     run(filled)
     assert filled._parameterNode.forecast is not None
+
+
+def test_a_disk_without_room_for_the_worker_is_said_in_one_sentence(
+    panel, head, choose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("CRONOSLib.scene.panel.job.WorkerClient", WorkerClient)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    for name in ("T1 2020-01-01", "T1 2020-03-01"):
+        add_volume(slicer.mrmlScene, head(8), name)
+        choose(panel, name)
+    pick(panel.ui.methodCombo, "linear")
+    panel.ui.forecastButton.click()
+    until(lambda: panel.ui.forecastButton.text == "Forecast")
+    assert "Temporary files cannot be written" in panel.ui.messageLabel.text
+    assert panel.ui.forecastButton.enabled
 
 
 def test_an_error_of_the_library_stands_in_the_panel(filled, head) -> None:

@@ -108,8 +108,12 @@ class PanelJob:
     def warm_up(self) -> None:
         """Start the worker while the user still makes choices, and ask for its devices; once is enough."""
         if self._client is None:
+            try:
+                self._worker().ask_info(self._take_info)
+            except CronosError as error:  # the user is told when a forecast needs it
+                logging.warning(error)
+                return
             self._waits_for_devices = True
-            self._worker().ask_info(self._take_info)
             self._timer.start()
 
     def start(self, state: PanelState) -> None:
@@ -185,12 +189,13 @@ class PanelJob:
         try:
             while self._reader.step(nodes := order.nodes()):
                 yield
+            worker = self._worker()
         except CronosError as error:
             self._unread.remove(listener)
             return partial(listener.error, error)
         self._unread.remove(listener)
         job = replace(order.job, series=self._reader.series(order.job.series, nodes))
-        self._worker().submit(job, listener if live else self._waited_for(listener))
+        worker.submit(job, listener if live else self._waited_for(listener))
         return None
 
     def _waited_for(self, listener: Listener) -> Listener:
@@ -219,6 +224,7 @@ class PanelJob:
             for node in nodes:
                 images.append(image_of(node))
                 yield
+            worker = self._worker()
         except CronosError as error:
             return partial(self._fail, error)
 
@@ -226,7 +232,7 @@ class PanelJob:
             self.done(None, "\n".join(text for text in (take(result), *result.warnings) if text))
 
         job = CheckJob(*images, alignment, intensity)
-        self._worker().submit(job, self._waited_for(self.listener(finish)))
+        worker.submit(job, self._waited_for(self.listener(finish)))
         return None
 
     def _poll(self) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import SimpleITK as sitk
 import slicer
+from slicer.i18n import tr as _
 
 from CRONOSLib.dates import parse_when
 from CRONOSLib.errors import DateError, SeriesError
@@ -84,7 +85,7 @@ class ScanList:
         left_out = self._referred(_LEFT_OUT_ROLE)
         found = [(node, node not in left_out, *_when(node)) for node in self.nodes()]
         found.sort(key=lambda item: _order(item[2]))
-        used = [(node, when) for node, used, when, _ in found if used]
+        used = [(node, when) for node, used, when, _complaint in found if used]
         rows = []
         for node, use, when, complaint in found:
             problem = complaint or (problem_of(node, when, used) if use else "")
@@ -126,7 +127,7 @@ class ScanList:
 
 
 def _keep_found_date(node: slicer.vtkMRMLScalarVolumeNode) -> None:
-    found, _ = _when(node)
+    found = _when(node)[0]
     if isinstance(found, NodeDate) and not node.GetAttribute(DATE_ATTRIBUTE):
         keep_date(node, found.date, found.source)
 
@@ -147,7 +148,7 @@ def _order(when: NodeDate | NodeTime | None) -> tuple[int, float]:
 
 def _check(used: Sequence[ScanRow]) -> None:
     if not used:
-        raise SeriesError("There is no scan to forecast from. Add the patient's dated scans.")
+        raise SeriesError(_("There is no scan to forecast from. Add the patient's dated scans."))
     for row in used:
         if row.problem:
             raise SeriesError(row.problem)

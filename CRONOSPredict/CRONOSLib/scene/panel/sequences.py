@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import slicer
+from slicer.i18n import tr as _
 
 from CRONOSLib.dates import parse_date, parse_unit
 from CRONOSLib.errors import DateError, ImageError
@@ -52,6 +53,8 @@ def _unit(sequence: slicer.vtkMRMLSequenceNode) -> TimeUnit:
         return parse_unit(sequence.GetIndexUnit() or "")
     except DateError:
         raise DateError(
-            f"The index of sequence '{sequence.GetName()}' has the unit '{sequence.GetIndexUnit() or ''}', which is no "
-            "time. Set it to ms, s, day, week or year."
+            _(
+                "The index of sequence '{name}' has the unit '{unit}', which is no time. "
+                "Set it to ms, s, day, week or year."
+            ).format(name=sequence.GetName(), unit=sequence.GetIndexUnit() or "")
         ) from None
