@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import SimpleITK as sitk
 
-from CRONOSLib.evaluation.metrics import Metrics, mean_square_error, measure
+from CRONOSLib.evaluation.beside_copying import BesideCopying
 from CRONOSLib.imaging.grid import Grid
 from CRONOSLib.imaging.intensity import IntensitySpec, scales_of
 from CRONOSLib.imaging.registration import Alignment, align
@@ -16,30 +15,15 @@ from CRONOSLib.imaging.resampling import resample
 
 
 @dataclass(frozen=True)
-class Check:
-    """How near a forecast, and copying the last scan (LCI), come to the true scan, over the whole volume.
+class Check(BesideCopying):
+    """A forecast beside copying the last scan, and where it errs.
 
-    forecast, lci: metrics of normalised intensity
-    skill:         1 − MSE / MSE of LCI; None when nothing changed at all
-    error:         forecast minus true scan, float32 in the last scan's units on its grid
-    warnings:      what is doubtful about the alignment
+    error:    forecast minus true scan, float32 in the last scan's units on its grid
+    warnings: what is doubtful about the alignment
     """
 
-    forecast: Metrics
-    lci: Metrics
-    skill: float | None
     error: sitk.Image = field(repr=False)
     warnings: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The numbers as plain values."""
-        return {"forecast": self.forecast.to_json(), "lci": self.lci.to_json(), "skill": self.skill}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any], error: sitk.Image, warnings: tuple[str, ...]) -> Check:
-        """A check from `to_json`'s values, and what they leave out."""
-        metrics = (Metrics.from_json(values[name]) for name in ("forecast", "lci"))
-        return cls(*metrics, values["skill"], error, warnings)
 
 
 def check(
@@ -51,7 +35,9 @@ def check(
     *,
     on_aligned: Callable[[], None] = lambda: None,
 ) -> Check:
-    """Measure a forecast as `cronos forecast --compare` does.
+    """Measure a forecast as `CRONOSLib.evaluation.comparison.compare` does, where there are images only.
+
+    So percentiles that scale intensities are those of the scans' own voxels, not of the bundle's grid.
 
     forecast, last: on one grid, in the last scan's units
     truth:          in its own units; it is aligned onto the last scan. Where every scan is scaled by itself, so is the
@@ -69,11 +55,5 @@ def check(
     real = truth_scale.apply(real)
     error = Grid.of(last).to_image(made - scale.invert(real))
     made, copied = scale.apply(made), scale.apply(copied)
-    lci_error = mean_square_error(copied, real)
-    return Check(
-        forecast=measure(made, real),
-        lci=measure(copied, real),
-        skill=1 - mean_square_error(made, real) / lci_error if lci_error else None,
-        error=error,
-        warnings=(report.warning,) if report.warning else (),
-    )
+    measured = BesideCopying.of(made, copied, real)
+    return Check(**vars(measured), error=error, warnings=(report.warning,) if report.warning else ())

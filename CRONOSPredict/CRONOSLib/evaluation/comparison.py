@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from CRONOSLib.evaluation.metrics import Metrics, mean_square_error, measure, nrmse, psnr
+from CRONOSLib.evaluation.beside_copying import BesideCopying
+from CRONOSLib.evaluation.metrics import nrmse, psnr
 from CRONOSLib.forecast import Forecast
 from CRONOSLib.imaging.intensity import IntensityScale, foreground_of, scales_of
 from CRONOSLib.imaging.preparation import bring_to_last
@@ -17,13 +18,11 @@ from CRONOSLib.series import Scan
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(BesideCopying):
     """Forecast and LCI against the truth, on the last scan's grid.
 
     truth:           the true scan, aligned onto the last scan, float32 in the last scan's units
     true_scan:       as it was given
-    forecast, lci:   metrics over the whole volume
-    skill:           1 - MSE / MSE of LCI over the whole volume; None when nothing changed at all
     foreground:      NRMSE and PSNR of both where the last scan or the truth is above Otsu's threshold: empty
                      background flatters every forecast
     truth_intensity: which intensity scale the truth was read by
@@ -31,21 +30,12 @@ class Comparison:
 
     truth: sitk.Image
     true_scan: Scan
-    forecast: Metrics
-    lci: Metrics
-    skill: float | None
     foreground: dict[str, dict[str, float]]
     truth_intensity: str
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for report.json."""
-        return {
-            "forecast": self.forecast.to_json(),
-            "lci": self.lci.to_json(),
-            "skill": self.skill,
-            "foreground": self.foreground,
-            "truth_intensity": self.truth_intensity,
-        }
+        return {**super().to_json(), "foreground": self.foreground, "truth_intensity": self.truth_intensity}
 
 
 def compare(forecast: Forecast, true_scan: Scan) -> Comparison:
@@ -68,13 +58,10 @@ def compare(forecast: Forecast, true_scan: Scan) -> Comparison:
         "lci": last_scale.apply(sitk.GetArrayFromImage(series.last.image)),
     }
     inside = _foreground(series.last.image) | _foreground(on_last)
-    error, lci_error = (mean_square_error(image, truth) for image in images.values())
     return Comparison(
+        **vars(BesideCopying.of(*images.values(), truth)),
         truth=prepared.native.to_image(last_scale.invert(truth)),
         true_scan=true_scan,
-        forecast=measure(images["forecast"], truth),
-        lci=measure(images["lci"], truth),
-        skill=1 - error / lci_error if lci_error else None,
         foreground={
             name: {"nrmse": nrmse(image, truth, mask=inside), "psnr": psnr(image, truth, mask=inside)}
             for name, image in images.items()

@@ -10,6 +10,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.evaluation.beside_copying import BesideCopying
 from CRONOSLib.evaluation.check import Check
 from CRONOSLib.forecast import ForecastOptions
 from CRONOSLib.forecasting.native_flow import Flow
@@ -90,7 +91,8 @@ Result = ForecastResult | Check
 def load_result(job: Job, reply: ResultReply | CheckReply) -> Result:
     """The result of a job, its files read. Raises OSError or ValueError when they are gone or damaged."""
     if isinstance(reply, CheckReply):
-        return Check.from_json(reply.measured, read_file(reply.error), reply.warnings)
+        measured = BesideCopying.from_json(reply.measured)
+        return Check(**vars(measured), error=read_file(reply.error), warnings=reply.warnings)
     assert isinstance(job, ForecastJob)
     return ForecastResult(
         series=job.series,

@@ -167,7 +167,7 @@ class ResultReply:
 
 @dataclass(frozen=True)
 class CheckReply:
-    """How near a forecast comes; `measured` is what `CRONOSLib.evaluation.check.Check.to_json` holds.
+    """How near a forecast comes; `measured` is what `BesideCopying.to_json` of CRONOSLib.evaluation holds.
 
     error: forecast minus true scan, in the last scan's units
     """
