@@ -126,6 +126,7 @@ def test_a_held_out_scan_is_measured_in_the_table(request_: CohortRequest, tmp_p
     assert row.skill == pytest.approx(1 - (row.nrmse / row.lci_nrmse) ** 2)
 
 
+@quick
 def test_several_jobs_leave_what_one_does(request_: CohortRequest, tmp_path: Path) -> None:
     rows = forecast_cohort(request_, tmp_path / "jobs", jobs=2)
     assert [row.outcome for row in rows] == ["done", "done", "failed"]
