@@ -1,6 +1,6 @@
 """NODER and geodesic regression on real scans, beside copying the last one.
 
-    python Testing/benchmarks/deformation.py ../shared/data [--part cases|iterations|published] [--out deformation.md]
+    python Testing/benchmarks/deformation.py DATA [--part cases|iterations|published] [--out deformation.md]
 
 cases:      every case of `real_scans.py` that has two scans or more, on a coarse grid. Heart phases and weeks of
             gestation are forecasts. A glioblastoma patient has two visits: a deformation forecasts the second from the

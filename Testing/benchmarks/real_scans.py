@@ -1,8 +1,8 @@
 """Forecasts of real scans against the scan that was really taken, and against copying the last one.
 
-    python Testing/benchmarks/real_scans.py ../shared/data [--out real-scans.md]
+    python Testing/benchmarks/real_scans.py DATA [--out real-scans.md]
 
-The folder holds glioblastoma, multiple-sclerosis, cardiac-cine and fetal-growth, as their README describes. The bundles
+DATA holds glioblastoma, multiple-sclerosis, cardiac-cine and fetal-growth, as their README describes. The bundles
 were trained on simulated, skull-stripped gliomas: a heart, a foetus or a whole head is nothing they ever saw. Seconds
 are those of the whole forecast, alignment and way back included.
 """
