@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,9 +15,14 @@ from CRONOSLib.errors import CohortError
 from CRONOSLib.whole_folder import check_writable, whole_folder
 
 if TYPE_CHECKING:
+    import torch
+
     from CRONOSLib.bundles.bundle import Bundle
+    from CRONOSLib.bundles.calibration import Calibration
     from CRONOSLib.cohorts.manifest import Cohort
+    from CRONOSLib.methods.interface import Method
     from CRONOSLib.training.assessment import Assessment
+    from CRONOSLib.training.patients import PreparedPatient
     from CRONOSLib.training.settings import TrainSettings
 
 _MARKER = "skill.csv"
@@ -94,11 +100,9 @@ def _assess(
     further: bool,
     calibrate: bool,
 ) -> Assessment:
-    from CRONOSLib.evaluation.calibration import calibrate as calibrate_on
     from CRONOSLib.forecasting.choice import MethodChoice
     from CRONOSLib.forecasting.devices import choose_device
     from CRONOSLib.training.assessment import assess
-    from CRONOSLib.training.held_out import evaluate as measure
     from CRONOSLib.training.patients import prepare_patients
 
     where = choose_device(device)
@@ -108,21 +112,14 @@ def _assess(
     calibration = bundle.calibration if bundle else None
     with progress() as tell:
 
-        def prepared(name: str):
+        def prepared(name: str) -> list[PreparedPatient]:
             return prepare_patients(
                 cohort, name, settings.cohort_preprocessing(), lambda done: tell(f"Preparing {name} patients", done)
             )
 
         if calibrate:
-            calibration = calibrate_on(
-                measure(
-                    model,
-                    prepared("validation"),
-                    settings,
-                    every_draw=settings.every_draw,
-                    device=where,
-                    on_patient=lambda done: tell("Calibrating", done),
-                )
+            calibration = _calibration(
+                model, prepared("validation"), settings, where, lambda done: tell("Calibrating", done)
             )
         return assess(
             choice.name,
@@ -136,6 +133,21 @@ def _assess(
             further=further,
             on_progress=tell,
         )
+
+
+def _calibration(
+    model: Method,
+    patients: Sequence[PreparedPatient],
+    settings: TrainSettings,
+    device: torch.device,
+    on_patient: Callable[[float], None],
+) -> Calibration | None:
+    """Ranges from the validation patients."""
+    from CRONOSLib.evaluation.calibration import calibrate
+    from CRONOSLib.training.held_out import evaluate as measure
+
+    results = measure(model, patients, settings, every_draw=settings.every_draw, device=device, on_patient=on_patient)
+    return calibrate(results)
 
 
 def _settings(bundle: Bundle | None, cohort: Cohort, *, every_draw: bool) -> TrainSettings:
