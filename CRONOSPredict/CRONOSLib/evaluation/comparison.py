@@ -59,7 +59,7 @@ def compare(forecast: Forecast, true_scan: Scan) -> Comparison:
     }
     inside = _foreground(series.last.image) | _foreground(on_last)
     return Comparison(
-        **vars(BesideCopying.of(*images.values(), truth)),
+        **vars(BesideCopying.of(images["forecast"], images["lci"], truth)),
         truth=prepared.native.to_image(last_scale.invert(truth)),
         true_scan=true_scan,
         foreground={

@@ -194,7 +194,8 @@ def _windowed(images: Volume, size: int) -> Volume:
         band = np.zeros((count, images.shape[axis]))  # each row is one window: a matrix product is the fastest sum
         for step, weight in enumerate(weights):
             band[np.arange(count), np.arange(count) + step] = weight
-        images = np.moveaxis(np.tensordot(band, images, axes=(1, axis)), 0, axis)
+        summed = np.asarray(np.tensordot(band, images, axes=(1, axis)), dtype=np.float64)
+        images = np.moveaxis(summed, 0, axis)
     return images
 
 

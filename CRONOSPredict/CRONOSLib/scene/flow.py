@@ -125,9 +125,9 @@ def adding_flow(
             role = _STATES if index < len(scans) else _SPEEDS
             made += _browse(browser, sequence, role)
             yield
-        for role, name, image in ((_DISAGREEMENT, "disagreement", flow.disagreement), (_BEND, "bend", flow.bend)):
-            if image is not None:
-                made.append(_add_map(scene, image, f"{last.GetName()} flow {name} {target}", name))
+        for role, kind, map_ in ((_DISAGREEMENT, "disagreement", flow.disagreement), (_BEND, "bend", flow.bend)):
+            if map_ is not None:
+                made.append(_add_map(scene, map_, f"{last.GetName()} flow {kind} {target}", kind))
                 browser.SetNodeReferenceID(role, made[-1].GetID())
                 yield
         hierarchy = SubjectHierarchy(scene)

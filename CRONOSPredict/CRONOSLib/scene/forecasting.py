@@ -53,7 +53,7 @@ def forecast_nodes(
     )
     nodes = add_results(last.GetScene(), result, last)
     aligned = finished(adding_aligned(aligned_frames(result), result.series, last)) if show_aligned else ()
-    flow = result.flow and finished(adding_flow(result.flow, result.series, result.target_time, last))
+    flow = finished(adding_flow(result.flow, result.series, result.target_time, last)) if result.flow else None
     return replace(nodes, flow=flow, aligned=aligned)
 
 

@@ -231,7 +231,8 @@ class PanelJob:
         def finish(result: Check) -> None:
             self.done(None, "\n".join(text for text in (take(result), *result.warnings) if text))
 
-        job = CheckJob(*images, alignment, intensity)
+        made, last, true = images
+        job = CheckJob(made, last, true, alignment, intensity)
         worker.submit(job, self._waited_for(self.listener(finish)))
         return None
 
