@@ -92,7 +92,7 @@ class CRONOSPredictParameterNode:
     steps, samples - of the solver, and how many are drawn; 0 leaves them to the trained model
     variant       - preset of a method that needs no trained model; "" takes ours
     forecast      - the forecast that is shown
-    segmentation  - inside whose segments the change is measured
+    segmentation  - segments or region of interest inside which the change is measured
     threshold     - smallest change that counts, in the scan's units; 0 proposes one
     truth         - scan that the forecast is checked against
     overlayOpacity - of the map of change over the scans, %
@@ -123,7 +123,7 @@ class CRONOSPredictParameterNode:
     precision: str = "auto"
     seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 0
     forecast: vtkMRMLScalarVolumeNode
-    segmentation: vtkMRMLSegmentationNode
+    segmentation: Union[vtkMRMLSegmentationNode, vtkMRMLMarkupsROINode, None]  # noqa: UP007  Slicer knows no `|` here
     truth: vtkMRMLScalarVolumeNode
     threshold: float = 0.0
     overlayOpacity: Annotated[int, WithinRange(0, 100)] = 50

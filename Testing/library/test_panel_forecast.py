@@ -357,7 +357,7 @@ def test_a_target_before_the_first_scan_is_refused_in_one_sentence(filled) -> No
     assert not filled.ui.forecastButton.enabled
 
 
-def test_the_change_is_measured_inside_each_segment_too(filled) -> None:
+def test_the_change_is_measured_inside_each_segment_or_a_box_too(filled) -> None:
     run(filled)
     last = slicer.util.getNode("T1 2020-04-30")
     mask = np.zeros(slicer.util.arrayFromVolume(last).shape, np.uint8)
@@ -372,6 +372,12 @@ def test_the_change_is_measured_inside_each_segment_too(filled) -> None:
     change = slicer.util.arrayFromVolume(results_of(filled._parameterNode.forecast).change)
     assert float(table.item(1, 1).text()) == pytest.approx(change[mask > 0].mean(), rel=1e-3)
     assert float(table.item(1, 7).text()) == pytest.approx(mask.sum() * 12 / 1000, abs=0.05)
+    box = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "box")
+    box.SetCenter(*last.GetOrigin())
+    box.SetSize(24, 24, 24)
+    filled.ui.segmentationSelector.setCurrentNode(box)
+    until(lambda: table.item(1, 0).text() == "box")
+    assert 0 < float(table.item(1, 7).text()) < 24**3 / 1000
 
 
 def test_what_is_missing_is_asked_for_before_anything_runs(filled, monkeypatch) -> None:

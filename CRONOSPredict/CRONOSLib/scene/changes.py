@@ -1,4 +1,4 @@
-"""How much changed, inside segments and in the whole body."""
+"""How much changed, inside segments or a region of interest, and in the whole body."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
-from CRONOSLib.scene.regions import body_of, segments_of
+from CRONOSLib.scene.regions import Region, body_of, parts_of
 
 _WINDOW_PART = 0.1
 """Part of the last scan's range of intensities that counts as a change when the user names no threshold."""
@@ -43,15 +43,15 @@ def changes_in(
     last_scan: slicer.vtkMRMLScalarVolumeNode,
     threshold: float,
     whole: str,
-    segmentation: slicer.vtkMRMLSegmentationNode | None = None,
+    region: Region | None = None,
 ) -> list[RegionChange]:
-    """The change in the whole body, and in each segment.
+    """The change in the whole body, and in each segment or the region of interest.
 
     threshold: in the scan's units
     whole:     name of the whole: everything above Otsu's threshold of the last scan
     """
     values = slicer.util.arrayFromVolume(change)
-    regions = {whole: body_of(last_scan)} | segments_of(segmentation, change)
+    regions = {whole: body_of(last_scan)} | parts_of(region, change)
     voxel_ml = float(np.prod(change.GetSpacing())) / 1000
     return [_measured(name, values[inside], threshold, voxel_ml) for name, inside in regions.items() if inside.any()]
 

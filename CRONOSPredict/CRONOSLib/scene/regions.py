@@ -23,17 +23,15 @@ def body_of(scan: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     return voxels > foreground_threshold(thinned(voxels))
 
 
-def segments_of(
-    segmentation: slicer.vtkMRMLSegmentationNode | None, grid: slicer.vtkMRMLScalarVolumeNode
-) -> dict[str, np.ndarray]:
-    """(D, H, W) True inside each segment, by its name, on the grid of a volume."""
-    if segmentation is None:
+def parts_of(region: Region | None, grid: slicer.vtkMRMLScalarVolumeNode) -> dict[str, np.ndarray]:
+    """(D, H, W) True inside each segment, or inside the region of interest, by its name, on the grid of a volume."""
+    if region is None:
         return {}
-    segments = segmentation.GetSegmentation()
+    if not region.IsA("vtkMRMLSegmentationNode"):
+        return {region.GetName(): _inside_box(region, grid)}
+    segments = region.GetSegmentation()
     return {
-        segments.GetSegment(identifier).GetName(): slicer.util.arrayFromSegmentBinaryLabelmap(
-            segmentation, identifier, grid
-        )
+        segments.GetSegment(identifier).GetName(): slicer.util.arrayFromSegmentBinaryLabelmap(region, identifier, grid)
         > 0
         for identifier in segments.GetSegmentIDs()
     }
@@ -51,12 +49,10 @@ def inside(
     """
     if region is None:
         found = body_of(scan)
-    elif region.IsA("vtkMRMLSegmentationNode"):
-        found = np.zeros(slicer.util.arrayFromVolume(grid).shape, bool)
-        for segment in segments_of(region, grid).values():
-            found |= segment
     else:
-        found = _inside_box(region, grid)
+        found = np.zeros(slicer.util.arrayFromVolume(grid).shape, bool)
+        for part in parts_of(region, grid).values():
+            found |= part
     if not found.any():
         name = f"'{region.GetName()}'" if region else "the body"
         raise ImageError(f"No voxel of '{scan.GetName()}' lies inside {name}. Choose another region.")

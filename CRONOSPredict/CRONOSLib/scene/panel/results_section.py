@@ -34,7 +34,7 @@ class ResultsSection:
         ui.blinkButton.connect("toggled(bool)", self._on_blink)
         ui.thresholdSpin.connect("valueChanged(double)", lambda value: setattr(state.choices, "threshold", value))
         headings = {
-            _("Region"): _("The whole body, or a segment."),
+            _("Region"): _("The whole body, a segment, or the region of interest."),
             _("Mean"): _("Mean change, in the scan's own units."),
             _("SD"): _("Standard deviation of the change."),
             _("5 %"): _("A twentieth of the voxels changes by less."),
@@ -117,12 +117,13 @@ class ResultsSection:
         results, last_scan = found
         threshold = chosen.threshold or self._usual_threshold(last_scan)
         show(self._ui.thresholdSpin, value=round(threshold, 2))
-        segmentation = chosen.segmentation
-        parts = (results.change, segmentation, segmentation and segmentation.GetSegmentation())
-        what = (threshold, *(part and (part.GetMTime()) for part in parts), results.change.GetID())
+        inside = chosen.segmentation
+        drawn = inside.GetSegmentation() if inside and inside.IsA("vtkMRMLSegmentationNode") else None
+        parts = (results.change, inside, drawn)
+        what = (threshold, *(part and part.GetMTime() for part in parts), results.change.GetID())
         if what != self._measured:
             self._measured = what
-            regions = changes_in(results.change, last_scan, threshold, _("Whole body"), segmentation)
+            regions = changes_in(results.change, last_scan, threshold, _("Whole body"), inside)
             fill_table(
                 self._ui.changesTable,
                 [
