@@ -67,8 +67,8 @@ def verdict(comparison: Comparison) -> str:
         f"{how}: {', '.join(names)}."
         for how, names in (
             ("Above copying the last scan, best first", above),
-            ("Not told apart from it", between),
-            ("Below it", below),
+            ("Not told apart from copying", between),
+            ("Below copying", below),
         )
         if names
     ]
