@@ -1,8 +1,8 @@
 """Pictures of the panel as a user sees it, beside its slice views, in Testing/output.
 
 `python Testing/screenshots.py` opens the panel outside Slicer (Testing/slicerhost), forecasts the sample patient with a
-real worker, and saves: empty, filled, running, result, three planes, change over the
-scans, check against the true scan, through time, error, dark theme.
+real worker, and saves: empty, filled, running, result, three planes, change over the scans, check against the true
+scan, through time, flow, error, dark theme. `--readme` renews those of the README as well, smaller and in 256 colours.
 """
 
 from __future__ import annotations
@@ -20,6 +20,13 @@ from slicerhost import load_module, open_host  # noqa: E402
 OUTPUT = ROOT / "Testing" / "output"
 PANEL_SIZE = (500, 960)
 VIEWS_SIZE = (960, 960)
+README_PICTURES = {
+    "filled": "panel-filled",
+    "three-planes": "panel",
+    "through-time": "panel-time",
+    "flow": "panel-flow",
+}
+README_WIDTH = 1100
 COLUMNS = ("Last", "Forecast", "Change")
 PLANES = ("Axial", "Sagittal", "Coronal")
 PLOT = "CRONOSTimePlot"
@@ -152,6 +159,20 @@ def darken() -> None:
     QtWidgets.QApplication.instance().setPalette(palette)
 
 
+def renew_readme() -> None:
+    """Put some of the pictures where the README shows them."""
+    from PIL import Image
+
+    for name, shown in README_PICTURES.items():
+        (path,) = OUTPUT.glob(f"panel-*-{name}.png")
+        picture = Image.open(path).convert("RGB")
+        picture = picture.resize(
+            (README_WIDTH, README_WIDTH * picture.height // picture.width), Image.Resampling.LANCZOS
+        )
+        colors = picture.quantize(256, dither=Image.Dither.NONE)
+        colors.save(ROOT / "Resources" / "screenshots" / f"{shown}.png", optimize=True)
+
+
 def main() -> None:
     """Take every picture."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
@@ -197,3 +218,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    if "--readme" in sys.argv:
+        renew_readme()
