@@ -86,6 +86,17 @@ def test_every_qt_ctk_and_slicer_name_exists_in_slicer(path: Path) -> None:
     assert not unknown
 
 
+def test_every_member_of_slicer_util_and_of_a_qt_class_exists(qt) -> None:
+    owners = {"slicer": {"util": slicer.util}, "qt": {name: getattr(qt, name) for name in QT_NAMES}}
+    unknown = [
+        f"{package}.{owner}.{name}"
+        for path in CODE_FILES
+        for package, owner, name in _members_used(path)
+        if owner in owners[package] and not hasattr(owners[package][owner], name)
+    ]
+    assert not unknown
+
+
 @pytest.mark.parametrize("path", UI_FILES, ids=lambda path: path.stem)
 def test_a_ui_file_uses_real_widgets_and_their_real_properties(host, path: Path) -> None:
     for widget in ElementTree.parse(path).iter("widget"):
@@ -111,6 +122,17 @@ def _names_used(path: Path) -> Iterator[tuple[str, str]]:
         base = found.value if isinstance(found, ast.Attribute) else None
         if isinstance(base, ast.Name) and base.id in {"qt", "ctk", "slicer"}:
             yield base.id, found.attr
+
+
+def _members_used(path: Path) -> Iterator[tuple[str, str, str]]:
+    for found in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        owner = found.value if isinstance(found, ast.Attribute) else None
+        if (
+            isinstance(owner, ast.Attribute)
+            and isinstance(owner.value, ast.Name)
+            and owner.value.id in {"qt", "slicer"}
+        ):
+            yield owner.value.id, owner.attr, found.attr
 
 
 def _exists(package: str, name: str) -> bool:
