@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -266,6 +265,7 @@ while True:
 """
 
 
+@pytest.mark.timeout(700)  # three starts of a process with torch, on a machine with other work
 def test_a_run_outlives_its_window_and_is_found_stopped_resumed_and_used(
     open_panel, host, growing_cohort: Path, config_file: Path, tmp_path: Path
 ) -> None:
@@ -321,7 +321,7 @@ def test_closing_the_window_asks_whether_a_run_goes_on(
 ) -> None:
     folder = RunFolder(tmp_path / "run")
     TrainingOrder(growing_cohort, folder.path).write()
-    folder.say(RunStatus(RunState.TRAINING, 3, 10))
+    folder.say(RunStatus(RunState.PREPARING, 3, 10))
     asked: list[str] = []
     answers = iter([True, False])
     monkeypatch.setattr("slicer.util.confirmYesNoDisplay", lambda text: asked.append(text) or next(answers))
@@ -345,7 +345,7 @@ def test_closing_the_window_asks_whether_a_run_goes_on(
 def test_the_end_of_a_run_stands_in_the_status_bar_and_in_the_panel(window, panel, growing_cohort, tmp_path) -> None:
     folder = RunFolder(tmp_path / "run")
     TrainingOrder(growing_cohort, folder.path).write()
-    folder.say(RunStatus(RunState.TRAINING, 3, 10))
+    folder.say(RunStatus(RunState.PREPARING, 3, 10))
     panel.ui.outputFolderEdit.currentPath = str(folder.path)
     assert panel.ui.stopButton.enabled
     folder.say(RunStatus(RunState.FAILED, 3, 10, message="The loss is no number. Lower the learning rate."))
@@ -451,15 +451,18 @@ def test_a_process_that_ends_without_a_word_is_told_by_its_last_one(tmp_path: Pa
         run.wait(lambda status: None)
 
 
-def test_a_run_of_another_process_is_cut_off_when_it_says_nothing_and_holds_no_lock(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("state", "age", "alive"), [("preparing", 5, True), ("preparing", 90, False), ("training", 5, False)]
+)
+def test_a_run_of_another_process_lives_while_it_starts_or_holds_its_lock(tmp_path, state, age, alive) -> None:
     folder = RunFolder(tmp_path)
-    told = folder.say(RunStatus(RunState.TRAINING, 3, 10))
+    told = folder.say(RunStatus(RunState(state), 3, 10))
+    folder.status_file.write_text(
+        json.dumps(json.loads(folder.status_file.read_text()) | {"updated": told.updated - age})
+    )
     run = FollowedRun(folder)
-    assert run.alive
-    old = json.loads(folder.status_file.read_text()) | {"updated": told.updated - 60}
-    folder.status_file.write_text(json.dumps(old))
-    assert not run.alive
-    assert replace(run.status, message="", updated=0) == replace(told, state=RunState.STOPPED, message="", updated=0)
+    assert run.alive == alive
+    assert run.status.state is (told.state if alive else RunState.STOPPED)
     with folder.held():
         assert run.alive
 
@@ -467,7 +470,7 @@ def test_a_run_of_another_process_is_cut_off_when_it_says_nothing_and_holds_no_l
 def test_asking_a_run_to_stop_is_repeated_until_it_is_heard(panel, growing_cohort: Path, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     TrainingOrder(growing_cohort, folder.path).write()
-    folder.say(RunStatus(RunState.TRAINING, 3, 10))
+    folder.say(RunStatus(RunState.PREPARING, 3, 10))
     panel.ui.outputFolderEdit.currentPath = str(folder.path)
     panel.ui.stopButton.click()
     folder.stop_file.unlink()  # as a run does that has just begun

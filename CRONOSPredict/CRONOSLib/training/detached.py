@@ -23,7 +23,7 @@ CONSOLE_NAME = "console.txt"
 
 _ENDS = (RunState.DONE, RunState.FAILED, RunState.STOPPED)
 _PAUSE = 0.2  # s
-_FRESH = 10.0  # s in which a run that lives has said something, or holds its lock
+_STARTING = 60.0  # s in which a process on a busy machine comes to hold the lock of its run
 
 
 def training_command(*words: str) -> list[str]:
@@ -62,7 +62,8 @@ class FollowedRun:
             return False
         if self._process is not None:
             return self._process.poll() is None
-        return time.time() - status.updated < _FRESH or self.folder.runs
+        starting = status.state is RunState.PREPARING and time.time() - status.updated < _STARTING
+        return starting or self.folder.runs
 
     @property
     def status(self) -> RunStatus | None:

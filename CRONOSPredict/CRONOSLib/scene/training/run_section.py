@@ -60,7 +60,7 @@ class RunSection:
         self._draw()
         if alive:
             self._timer.start()
-        elif self._followed:
+        if self._followed and not alive:
             self._tell_end(status)
         self._followed = alive
 
