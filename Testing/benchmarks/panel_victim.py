@@ -208,7 +208,7 @@ class Victim:
     def _look(self, hit: str, said: str) -> None:
         """What must hold whatever was hit."""
         import slicer
-        from CRONOSLib.scene.results import RESULT_ATTRIBUTE, results_of
+        from CRONOSLib.scene.results import RESULT_ATTRIBUTE, last_scan_of, results_of
 
         for name, expected in self._hashes.items():
             node = slicer.mrmlScene.GetFirstNodeByName(name)
@@ -221,7 +221,7 @@ class Victim:
         for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
             if node.GetAttribute(RESULT_ATTRIBUTE) and node.GetImageData() is None:
                 self._problems.append(f"{node.GetName()} has no voxels")
-            if hit != "result" and node.GetAttribute(RESULT_ATTRIBUTE) == "forecast" and results_of(node) is None:
+            if hit != "result" and last_scan_of(node) is not None and results_of(node) is None:
                 self._problems.append(f"{node.GetName()} lost its change")
         if "Report it" in said or "Traceback" in said:
             self._problems.append(f"said: {said}")
