@@ -105,16 +105,7 @@ def adding_flow(
     keep_earlier: leave the flows of this last scan that the scene has; else they are replaced
     """
     scene, target = last.GetScene(), series.describe_time(target_time)
-    scans = [scan for scan in series if scan.time in flow.times]
-    sequences: list[slicer.vtkMRMLSequenceNode] = []
-    for what, images in (("flow", flow.states), ("flow speed", flow.speeds)):
-        for scan, steps in zip(scans, images):
-            attributes = {RESULT_ATTRIBUTE: FLOW, SCAN_ATTRIBUTE: series.describe_time(scan.time)}
-            name = f"{scan.name} {what} {target} steps"
-            sequences.append(new_sequence(name, "flow step"))
-            for tau, image in zip(flow.taus, steps):
-                set_item(sequences[-1], tau, image, f"{name} {tau:.3g}", attributes)
-                yield
+    sequences = yield from _sequences(flow, series, target)
     if not keep_earlier:
         remove_flows(last)
     browser = scene.AddNode(_new_browser(scene.GenerateUniqueName(f"Flow {target}"), flow))
@@ -122,8 +113,7 @@ def adding_flow(
     try:
         browser.SetNodeReferenceID(_LAST_SCAN, last.GetID())
         for index, sequence in enumerate(sequences):
-            role = _STATES if index < len(scans) else _SPEEDS
-            made += _browse(browser, sequence, role)
+            made += _browse(browser, sequence, _STATES if index < len(flow.states) else _SPEEDS)
             yield
         for role, kind, map_ in ((_DISAGREEMENT, "disagreement", flow.disagreement), (_BEND, "bend", flow.bend)):
             if map_ is not None:
@@ -156,6 +146,21 @@ def remove_flows(last: slicer.vtkMRMLScalarVolumeNode) -> None:
 
 def _references(browser: slicer.vtkMRMLSequenceBrowserNode, role: str) -> tuple:
     return tuple(browser.GetNthNodeReference(role, index) for index in range(browser.GetNumberOfNodeReferences(role)))
+
+
+def _sequences(flow: Flow, series: LongitudinalSeries, target: str) -> Steps[list[slicer.vtkMRMLSequenceNode]]:
+    """Sequences of the states of each scan, then of its speeds, in no scene yet; one image at a time."""
+    scans = [scan for scan in series if scan.time in flow.times]
+    sequences: list[slicer.vtkMRMLSequenceNode] = []
+    for what, images in (("flow", flow.states), ("flow speed", flow.speeds)):
+        for scan, steps in zip(scans, images):
+            attributes = {RESULT_ATTRIBUTE: FLOW, SCAN_ATTRIBUTE: series.describe_time(scan.time)}
+            name = f"{scan.name} {what} {target} steps"
+            sequences.append(new_sequence(name, "flow step"))
+            for tau, image in zip(flow.taus, steps):
+                set_item(sequences[-1], tau, image, f"{name} {tau:.3g}", attributes)
+                yield
+    return sequences
 
 
 def _new_browser(name: str, flow: Flow) -> slicer.vtkMRMLSequenceBrowserNode:

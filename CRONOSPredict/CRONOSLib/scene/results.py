@@ -102,19 +102,10 @@ def adding_results(
     """
     target = forecast.series.describe_time(forecast.target_time)
     identity = _identity(forecast, live)
-    images = {"forecast": forecast.image, "change": forecast.change, "spread": forecast.spread}
-    filled: dict[str, slicer.vtkMRMLScalarVolumeNode] = {}
-    strongest: dict[str, float] = {}
-    for kind, image in images.items():
-        if image is not None:
-            filled[kind] = filled_volume(image)
-            yield
-            if kind != "forecast":
-                strongest[kind] = display.strongest_of(filled[kind])
-                yield
+    filled, strongest = yield from _filled(forecast)
     earlier = _earlier(scene, last_scan, identity, live)
     nodes = {}
-    for kind in images:
+    for kind in ("forecast", "change", "spread"):
         if kind in filled:
             name = f"{last_scan.GetName()} {'live ' if live else ''}{kind} {target}"
             nodes[kind] = _result(scene, earlier.get(kind), filled[kind], name, identity | {RESULT_ATTRIBUTE: kind})
@@ -136,6 +127,23 @@ def adding_results(
     for node in nodes.values():
         hierarchy.place(node, study)
     return results
+
+
+def _filled(
+    forecast: Forecast | ForecastResult,
+) -> Steps[tuple[dict[str, slicer.vtkMRMLScalarVolumeNode], dict[str, float]]]:
+    """Volumes of a forecast by their kind, in no scene yet, and the strongest value of each map; one at a time."""
+    images = {"forecast": forecast.image, "change": forecast.change, "spread": forecast.spread}
+    filled: dict[str, slicer.vtkMRMLScalarVolumeNode] = {}
+    strongest: dict[str, float] = {}
+    for kind, image in images.items():
+        if image is not None:
+            filled[kind] = filled_volume(image)
+            yield
+            if kind != "forecast":
+                strongest[kind] = display.strongest_of(filled[kind])
+                yield
+    return filled, strongest
 
 
 def results_of(forecast: slicer.vtkMRMLScalarVolumeNode | None) -> ResultNodes | None:
