@@ -19,15 +19,11 @@ from CRONOSLib.flow.solvers import Solver, integrate
 from CRONOSLib.forecast import ForecastOptions, forecast
 from CRONOSLib.forecasting.choice import override
 from CRONOSLib.forecasting.devices import seeded
-from CRONOSLib.imaging.grid import GridSpec
-from CRONOSLib.imaging.preparation import Preprocessing
-from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.methods.diffusion import Diffusion
 from CRONOSLib.methods.interface import MemberKind, Members
 from CRONOSLib.methods.registry import create_method, presets
 from CRONOSLib.methods.settings import settings_to_json
 from CRONOSLib.report import report
-from CRONOSLib.series import TimeUnit
 
 METHODS = ("sadm", "conditional-diffusion")
 SIZE = 16
@@ -312,22 +308,10 @@ def test_a_method_that_draws_no_samples_says_so():
 
 
 @pytest.fixture(scope="module")
-def sampling_bundle(tmp_path_factory) -> Bundle:
+def sampling_bundle(tiny_bundle: Bundle, tmp_path_factory) -> Bundle:
     """SADM with weights that were stirred, not trained, on disk."""
     method = stirred("sadm", samples=3)
-    bundle = Bundle(
-        name="stirred",
-        title="A tiny SADM",
-        method="sadm",
-        settings=settings_to_json(method.settings),
-        preprocessing=Preprocessing(grid=GridSpec(spacing_mm=4.0), alignment=Alignment.OFF),
-        time_unit=TimeUnit.DAY,
-        time_scale=365.25,
-        horizons=(30.0, 200.0),
-        typical_gap=60.0,
-        max_contexts=8,
-        training={"cohort": "none", "steps": 0, "seed": 0},
-    )
+    bundle = replace(tiny_bundle, name="stirred", method="sadm", settings=settings_to_json(method.settings), skill=None)
     folder = tmp_path_factory.mktemp("bundles") / "stirred"
     save_bundle(folder, bundle, method)
     return load_bundle(folder)
