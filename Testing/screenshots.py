@@ -2,7 +2,7 @@
 
 `python Testing/screenshots.py` opens the panel outside Slicer (Testing/slicerhost), forecasts the sample patient with a
 real worker, and saves: empty, filled, running, result, three planes, change over the scans, check against the true
-scan, through time, flow, error, dark theme. `--readme` renews those of the README as well, smaller and in 256 colours.
+scan, through time, flow, error, dark theme. `--readme` renews those of the README, smaller.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ README_PICTURES = {
     "through-time": "panel-time",
     "flow": "panel-flow",
 }
-README_WIDTH = 1100
+README_WIDTH = 1000
 COLUMNS = ("Last", "Forecast", "Change")
 PLANES = ("Axial", "Sagittal", "Coronal")
 PLOT = "CRONOSTimePlot"
@@ -166,11 +166,8 @@ def renew_readme() -> None:
     for name, shown in README_PICTURES.items():
         (path,) = OUTPUT.glob(f"panel-*-{name}.png")
         picture = Image.open(path).convert("RGB")
-        picture = picture.resize(
-            (README_WIDTH, README_WIDTH * picture.height // picture.width), Image.Resampling.LANCZOS
-        )
-        colors = picture.quantize(256, dither=Image.Dither.NONE)
-        colors.save(ROOT / "Resources" / "screenshots" / f"{shown}.png", optimize=True)
+        smaller = picture.resize((README_WIDTH, README_WIDTH * picture.height // picture.width))
+        smaller.save(ROOT / "Resources" / "screenshots" / f"{shown}.png", optimize=True)
 
 
 def main() -> None:
