@@ -90,7 +90,7 @@ def _skill_by_horizon(axes: Axes, comparison: Comparison) -> None:
             axes.fill_between(range(len(skills)), low, high, color=colour, alpha=0.12)
     axes.set_xticks(range(len(groups)), groups)
     axes.axhline(0, color=INK, lw=0.8, ls=":")
-    _show_near_zero(axes, [row.skill.mean for row in rows])
+    _show_near_zero(axes, [row.skill.mean for row in rows], max(row.skill.mean for row in rows))
     axes.set_xlabel("horizon")
     axes.set_ylabel("skill; 0 is copying the last scan")
 
@@ -106,7 +106,7 @@ def _quality_against_seconds(axes: Axes, comparison: Comparison) -> None:
     axes.set_xscale("log")
     axes.margins(x=0.2)
     axes.axhline(0, color=INK, lw=0.8, ls=":")
-    _show_near_zero(axes, [skill.mean for skill in skills.values()])
+    _show_near_zero(axes, [skill.mean for skill in skills.values()], max(skill.high for skill in skills.values()))
     axes.set_xlabel("seconds of one forecast")
     axes.set_ylabel("skill; 0 is copying the last scan")
 
@@ -123,7 +123,7 @@ def _calibration(axes: Axes, comparison: Comparison) -> None:
     axes.set(xlim=(0.4, 1), ylim=(0, 1.02))
 
 
-def _show_near_zero(axes: Axes, skills: Sequence[float]) -> None:
+def _show_near_zero(axes: Axes, skills: Sequence[float], highest: float) -> None:
     """A method that fails altogether must not flatten the others; the table has it."""
-    top = max(0.05, *skills)
+    top = max(0.05, highest)
     axes.set_ylim(max(min(skills), -max(0.5, 2 * top)) - 0.1 * top, top * 1.2)
