@@ -76,14 +76,15 @@ class Victim:
         self._click(work)
         print(json.dumps({"begun": self._children()}), flush=True)
         self._turn(moment * self._lasts["cold" if cold else work])
-        late = self._quiet()  # then a result that is deleted is the new one
+        panel = self._panel.panel
+        late = not panel.run.job.running and not panel.time.playing  # then the new result may be what is deleted
         self._hit(hit)
         self._until(self._quiet, f"{work} after {hit}")
         done = self._made(work) not in (before, None)
         words = (self._panel.ui.timeLabel if work == "sequence" else self._panel.ui.messageLabel).text.splitlines()
         said = " ".join(line for line in words if not line.startswith("Shown:"))
         self._look(hit, said)
-        if not (done or said) and hit != "scene" and not (late and hit == "result"):
+        if not (done or said) and hit != "scene" and not (late and hit in ("result", "scan")):
             self._problems.append("neither a result nor a word")
         self._end(hit)
         return {"hit": hit, "said": said, "done": done, "problems": self._problems}
