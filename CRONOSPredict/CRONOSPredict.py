@@ -433,6 +433,7 @@ class CRONOSPredictTest(ScriptedLoadableModuleTest):
         while widget.panel.run.job.running and time.monotonic() < end:
             slicer.app.processEvents()
             time.sleep(0.01)
+        slicer.app.processEvents()  # the views come in a turn of their own
         forecast = widget.getParameterNode().forecast
         assert forecast is not None, widget.ui.messageLabel.text
         for name, node in (("CRONOSLastAxial", scans[-1]), ("CRONOSForecastAxial", forecast)):

@@ -51,6 +51,9 @@ class ResultsSection:
         self._measure_soon = qt.QTimer()
         self._measure_soon.setSingleShot(True)
         self._measure_soon.connect("timeout()", self._measure)
+        self._compare_soon = qt.QTimer()
+        self._compare_soon.setSingleShot(True)
+        self._compare_soon.connect("timeout()", lambda: self.compare(AXIAL))
         self._forecast_on_top = False
         self._blink = qt.QTimer()
         self._blink.setInterval(_BLINK_MS)
@@ -79,7 +82,7 @@ class ResultsSection:
     def show(self, nodes: ResultNodes) -> None:
         """Take up a new forecast, and compare it with the last scan."""
         self._state.choices.forecast = nodes.forecast
-        self.compare(AXIAL)
+        self._compare_soon.start(0)  # in a turn of its own: the window answers in between
 
     def compare(self, planes: Sequence[str]) -> None:
         """Last scan, forecast and change side by side."""
@@ -95,6 +98,7 @@ class ResultsSection:
         """No more blinking, nothing laid over the scans."""
         self._blink.stop()
         self._measure_soon.stop()
+        self._compare_soon.stop()
         with silent(self._ui.blinkButton, self._ui.overlayCheckBox):
             self._ui.blinkButton.checked = self._ui.overlayCheckBox.checked = False
 
