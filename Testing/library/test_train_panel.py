@@ -465,13 +465,3 @@ def test_a_run_of_another_process_lives_while_it_starts_or_holds_its_lock(tmp_pa
     assert run.status.state is (told.state if alive else RunState.STOPPED)
     with folder.held():
         assert run.alive
-
-
-def test_asking_a_run_to_stop_is_repeated_until_it_is_heard(panel, growing_cohort: Path, tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
-    TrainingOrder(growing_cohort, folder.path).write()
-    folder.say(RunStatus(RunState.PREPARING, 3, 10))
-    panel.ui.outputFolderEdit.currentPath = str(folder.path)
-    panel.ui.stopButton.click()
-    folder.stop_file.unlink()  # as a run does that has just begun
-    until(folder.stop_file.exists)

@@ -136,6 +136,15 @@ def test_a_run_that_is_terminated_goes_on_to_the_same_weights(
     assert same(folder, finished)
 
 
+def test_a_stop_that_is_asked_while_a_run_starts_is_heard_once(cohort: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.ask_to_stop()
+    with pytest.raises(TrainingStopped, match="goes on from here"):
+        fit(cohort, METHOD, folder.path, replace(SETTINGS, steps=1))
+    assert not folder.stop_file.exists()
+    assert fit(cohort, METHOD, folder.path, replace(SETTINGS, steps=1)) is not None
+
+
 def stop_at(step: int, ask: Callable[[], None], folder: RunFolder, cohort: Path) -> None:
     """Ask while that step is computed."""
     compute = TrainedMethod.training_step

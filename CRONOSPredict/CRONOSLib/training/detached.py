@@ -79,7 +79,7 @@ class FollowedRun:
         return self.folder.last.is_file()
 
     def stop(self) -> None:
-        """Ask it to write a checkpoint and end; asked again and again until it has, in case it had just begun."""
+        """Ask it to write a checkpoint and end, which it does after the step that it computes."""
         self.asked_to_stop = True
         with writing(self.folder.path):
             self.folder.ask_to_stop()
@@ -127,7 +127,7 @@ def begin(order: TrainingOrder) -> FollowedRun:
         folder.record.unlink(missing_ok=True)
     order.write()
     with writing(order.out):
-        folder.stop_file.unlink(missing_ok=True)
+        folder.forget_stop()
         before = folder.status() if run.resumable else None
     folder.say(replace(before or RunStatus(), state=RunState.PREPARING, message="Starting", seconds_left=None))
     return FollowedRun(folder, _started(training_command(str(order.out)), order.out))

@@ -115,8 +115,8 @@ class _Run:
             self.settings = replace(self.settings, batch_size=known["settings"].get("batch_size", 0))
         self.folder.check(self._record())
         stack.enter_context(self.folder.held())
+        stack.callback(self.folder.forget_stop)
         stack.enter_context(self.teller.ending())
-        self.folder.stop_file.unlink(missing_ok=True)
 
     def whole(self, command: str) -> FitResult | None:
         """Prepare, train, measure, save."""

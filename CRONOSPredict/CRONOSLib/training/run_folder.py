@@ -6,7 +6,7 @@ status.json    what it does now (`RunStatus`), replaced about once a second, nev
 metrics.csv    step, loss, learning rate, validation skill …: one row every few steps, for curves
 checkpoints/   last.ckpt to go on from, best.ckpt of the best validation skill
 log.txt        what it said
-stop           a file of this name asks the run to stop at the next step, as SIGTERM and Ctrl-C do
+stop           a file of this name asks the run to stop at the next step, as SIGTERM and Ctrl-C do; gone when it has
 validation.csv, test.csv, bundle/   the results
 ```
 
@@ -135,8 +135,12 @@ class RunFolder:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
     def ask_to_stop(self) -> None:
-        """Ask the run to write a checkpoint and stop at its next step."""
+        """Ask the run to write a checkpoint and stop at its next step; also one that has only just been started."""
         self.stop_file.touch()
+
+    def forget_stop(self) -> None:
+        """No run is asked to stop any more: one has ended, or whoever starts the next one begins anew."""
+        self.stop_file.unlink(missing_ok=True)
 
     @property
     def runs(self) -> bool:

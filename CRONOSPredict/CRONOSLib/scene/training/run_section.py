@@ -149,8 +149,6 @@ class RunSection:
         run = self._state.run
         if run is None or not run.alive:
             self._timer.stop()
-        elif run.asked_to_stop:
-            run.stop()
         self._state.changed()
 
     def _start(self) -> None:
