@@ -13,14 +13,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cohort_trees as trees
 import pytest
 import SimpleITK as sitk
 from CRONOSLib.cli import app
+from CRONOSLib.cohorts.readers.registry import find_cohort
 from CRONOSLib.errors import MethodError, OutputError, SeriesError
 from CRONOSLib.forecast import ForecastOptions
+from CRONOSLib.imaging.grid import GridSpec
+from CRONOSLib.imaging.preparation import Preprocessing
 from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.outputs import cohort as cohort_module
 from CRONOSLib.outputs.cohort import CohortRequest, forecast_cohort
+from CRONOSLib.training.collecting import collect_cohort
 from odd_worker import lives
 from typer.testing import CliRunner
 
@@ -284,3 +289,13 @@ def test_the_sealed_manifest_of_a_cohort_is_read(request_: CohortRequest, tmp_pa
     sealed.write_text("\n".join(lines) + "\n")
     (row,) = forecast_cohort(replace(request_, manifest=sealed), tmp_path / "out")
     assert row.target == "2020-04-30"
+
+
+@quick
+def test_a_cohort_of_4d_files_is_forecast_from_its_own_manifest(tmp_path: Path) -> None:
+    found = find_cohort(trees.acdc(tmp_path / "data", training=3))
+    collect_cohort(found, tmp_path / "cohort", preprocessing=Preprocessing(GridSpec(spacing_mm=8.0, multiple=2)))
+    request = CohortRequest(tmp_path / "cohort" / "manifest.tsv", method="lci", options=QUICK, hold_out=True)
+    rows = forecast_cohort(request, tmp_path / "out")
+    assert [row.outcome for row in rows] == ["done"] * 4, rows
+    assert rows[0].scans == len(found.patients[0].visits) - 1

@@ -257,6 +257,9 @@ def test_a_manifest_of_times_brings_its_units(tmp_path: Path) -> None:
         ("path,date\na.mha,01/02/2024\n", DateError, "can be read as two dates"),
         ("path,time,unit\na.mha,3,moons\n", DateError, "line 2: 'moons' is not a unit of time"),
         ("path,date,time\na.mha,2024-03-01,3\n", DateError, "a date and a time"),
+        ("path,time,unit,frame\na.mha,3,ms,first\n", SeriesError, "line 2: The frame 'first' is not a number"),
+        ("path,time,unit,frame\na.mha,3,ms,1\n", SeriesError, "has 1 frames, but number 1 is listed"),
+        ("path,frame\na.mha,0\n", SeriesError, "lacks its frame or its time"),
         ("path,date,subject\na.mha,2024-03-01,A\na.mha,2024-03-02,B\n", SeriesError, "lists 2 patients"),
     ],
 )
@@ -288,6 +291,20 @@ def test_the_frames_of_a_4d_file_take_the_times_given(tmp_path: Path) -> None:
 def test_the_frames_of_a_4d_file_take_the_times_of_the_header(tmp_path: Path) -> None:
     series = read_series([Source(save(tmp_path / "four.nii.gz", frames=3, step=2.5))])
     assert (series.times, series.unit, series.last.source) == ((0.0, 2.5, 5.0), TimeUnit.SECOND, TimeSource.SEQUENCE)
+
+
+def test_a_row_of_a_manifest_is_one_frame_of_a_4d_file(tmp_path: Path) -> None:
+    path = save(tmp_path / "four.nii.gz", frames=3)
+    lines = ["path\ttime\tunit\tframe", *(f"{path.name}\t{time}\tms\t{frame}" for time, frame in ((40, 2), (80, 0)))]
+    (tmp_path / "manifest.tsv").write_text("\n".join(lines) + "\n")
+    series = read_series([Source(tmp_path / "manifest.tsv")])
+    frames = read_series([Source(path)], unit=TimeUnit.SECOND, frame_times=[0, 1, 2])
+    assert (series.times, series.unit) == ((40.0, 80.0), TimeUnit.MILLISECOND)
+    assert [scan.name for scan in series] == ["four frame 03", "four frame 01"]
+    for scan, frame in zip(series, (2, 0)):
+        np.testing.assert_array_equal(
+            sitk.GetArrayViewFromImage(scan.image), sitk.GetArrayViewFromImage(frames.scans[frame].image)
+        )
 
 
 def test_a_header_that_may_not_know_the_time_is_a_question(tmp_path: Path) -> None:

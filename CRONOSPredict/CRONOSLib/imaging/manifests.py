@@ -19,6 +19,7 @@ class ManifestRow:
     path:   absolute, or relative to the folder of the manifest
     when:   date, or number in `unit`, as text; None leaves it to the scan itself
     target: what to forecast of this patient: date, or number in `unit`, as text
+    frame:  number of the scan in a 4D file, from 0; None for a file of one scan
     """
 
     path: Path
@@ -27,6 +28,7 @@ class ManifestRow:
     subject: str | None
     name: str | None
     target: str | None = None
+    frame: int | None = None
 
 
 def is_manifest(path: Path) -> bool:
@@ -37,11 +39,11 @@ def is_manifest(path: Path) -> bool:
 def read_manifest(path: Path) -> tuple[ManifestRow, ...]:
     """Rows of a CSV or TSV table with the columns `path` and `date`, or `path`, `time` and `unit`.
 
-    Optional columns are `subject`, `name` and `target`; any other is ignored. Where a table has a date beside a time
-    and its unit, as the manifest of a cohort does, the date counts. Commas, semicolons and tabs separate columns.
+    Optional columns are `subject`, `name`, `target` and `frame`; any other is ignored. Where a table has a date beside
+    a time and its unit, as the manifest of a cohort does, the date counts. Commas, semicolons or tabs separate columns.
 
-    Raises SeriesError when the table is missing, has no rows, lacks the column `path` or a path, and DateError when
-    a unit is unknown.
+    Raises SeriesError when the table is missing, has no rows, lacks the column `path` or a path or has a frame that is
+    no number, and DateError when a unit is unknown.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -88,4 +90,11 @@ def _row(row: dict[str, str], folder: Path) -> ManifestRow:
         subject=row.get("subject") or None,
         name=row.get("name") or None,
         target=row.get("target") or None,
+        frame=_frame(row.get("frame", "")),
     )
+
+
+def _frame(text: str) -> int | None:
+    if text and not text.isdecimal():
+        raise SeriesError(f"The frame '{text}' is not a number. Count the scans of a 4D file from 0.")
+    return int(text) if text else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,7 +96,8 @@ def _read(source: Source, choice: _Choice) -> list[Reading]:
         return [_read_at(path, source.when, choice, TimeSource.TYPED)]
     if source.when is not None:
         raise DateError(f"'{path.name}' is a table of scans and cannot have one time. Give the times in the table.")
-    return [_read_row(row, path, choice) for row in _rows(path, choice.patient)]
+    rows = itertools.groupby(_rows(path, choice.patient), key=lambda row: row.path)
+    return [reading for place, same in rows for reading in _read_rows(list(same), _existing(place), path, choice)]
 
 
 def _rows(manifest: Path, patient: str | None) -> list[ManifestRow]:
@@ -109,9 +111,35 @@ def _rows(manifest: Path, patient: str | None) -> list[ManifestRow]:
     return rows
 
 
-def _read_row(row: ManifestRow, manifest: Path, choice: _Choice) -> Reading:
-    choice = dataclasses.replace(choice, unit=row.unit or choice.unit, patient=None)
-    reading = _read_at(_existing(row.path), row.when, choice, TimeSource.MANIFEST)
+def _read_rows(rows: Sequence[ManifestRow], path: Path, manifest: Path, choice: _Choice) -> list[Reading]:
+    """The scans of rows with the same path; a 4D file whose frames have rows of their own is read once."""
+    choices = [dataclasses.replace(choice, unit=row.unit or choice.unit, patient=None) for row in rows]
+    if all(row.frame is None for row in rows):
+        readings = [_read_at(path, row.when, own, TimeSource.MANIFEST) for row, own in zip(rows, choices)]
+    else:
+        scans = _untimed(path, choices[0])
+        readings = [_read_frame(row, scans, own) for row, own in zip(rows, choices)]
+    return [_named(reading, row, manifest) for reading, row in zip(readings, rows)]
+
+
+def _untimed(path: Path, choice: _Choice) -> tuple[Scan, ...]:
+    """The frames of a 4D file or of a DICOM series, by number."""
+    return _read_place(path, choice).scans if path.is_dir() or is_dicom(path) else _scans_of(describe(path))
+
+
+def _read_frame(row: ManifestRow, scans: Sequence[Scan], choice: _Choice) -> Reading:
+    name = row.path.name
+    if row.frame is None or row.when is None:
+        raise SeriesError(f"A row of '{name}' lacks its frame or its time. Give both for each scan of a 4D file.")
+    if row.frame >= len(scans):
+        raise SeriesError(f"'{name}' has {len(scans)} frames, but number {row.frame} is listed. Count them from 0.")
+    scan = scans[row.frame]
+    numbered = dataclasses.replace(scan, name=f"{scan.name} frame {row.frame + 1:02d}", date=None)
+    return Reading((numbered,)).at(parse_when(row.when, choice.unit), choice.unit, TimeSource.MANIFEST)
+
+
+def _named(reading: Reading, row: ManifestRow, manifest: Path) -> Reading:
+    """With the name and the subject of its row."""
     if len(reading.scans) > 1:
         raise SeriesError(f"'{row.path.name}' in '{manifest.name}' holds several scans. Give each its own row.")
     scan = reading.scans[0]
@@ -151,10 +179,19 @@ def _read_folder(folder: Path, choice: _Choice) -> Reading:
 
 
 def _read_file(found: FoundFile, choice: _Choice) -> Reading:
-    frames = read_frames(found.path)
-    doubt = label_map_doubt(frames[0], found.path.name)
+    scans = _scans_of(found)
+    doubt = label_map_doubt(scans[0].image, found.path.name)
     warnings = (doubt,) if doubt else ()
-    scans = [
+    if len(scans) == 1:
+        return Reading(scans, None, warnings)
+    times = times_of_frames(found.path, len(scans), choice.frame_times, choice.unit)
+    timed = (_frame(scan, number, value) for number, (scan, value) in enumerate(zip(scans, times.values), start=1))
+    return Reading(tuple(timed), times.unit, warnings)
+
+
+def _scans_of(found: FoundFile) -> tuple[Scan, ...]:
+    """The scan of a file or the frames of a 4D one, of which the file's name does not tell the times."""
+    return tuple(
         Scan(
             image=frame,
             time=math.nan,
@@ -165,13 +202,8 @@ def _read_file(found: FoundFile, choice: _Choice) -> Reading:
             modality=found.modality,
             path=found.path,
         )
-        for frame in frames
-    ]
-    if len(frames) == 1:
-        return Reading(tuple(scans), None, warnings)
-    times = times_of_frames(found.path, len(frames), choice.frame_times, choice.unit)
-    timed = (_frame(scan, number, value) for number, (scan, value) in enumerate(zip(scans, times.values), start=1))
-    return Reading(tuple(timed), times.unit, warnings)
+        for frame in read_frames(found.path)
+    )
 
 
 def _frame(scan: Scan, number: int, value: datetime | float) -> Scan:
