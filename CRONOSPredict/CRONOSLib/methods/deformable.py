@@ -106,8 +106,16 @@ class Visits:
         return torch.tensor([k for k in range(len(self.times)) if k != self.reference], device=self.times.device)
 
 
-Flow = Callable[[Tensor], Tensor]
-"""Times (N,), as those of `Visits`, to displacements (N, 3, d, h, w) in voxels: the scan at t is reference ∘ φ(t)."""
+@dataclass(frozen=True)
+class Flow:
+    """φ of one patient: the scan at time t is reference ∘ φ(t).
+
+    at:          times (N,), as those of `Visits`, to displacements (N, 3, d, h, w) in voxels of the fit
+    evaluations: of a network so far, those of the fit and of every call
+    """
+
+    at: Callable[[Tensor], Tensor]
+    evaluations: Callable[[], int] = lambda: 0
 
 
 class DeformableMethod(Method):
@@ -124,8 +132,11 @@ class DeformableMethod(Method):
         self._latest: _Fitted | None = None
 
     @abstractmethod
-    def fit(self, visits: Visits, on_step: OnStep) -> tuple[Flow, int]:
-        """The flow of a patient with two scans or more, and the evaluations of a network that finding it took."""
+    def fit(self, visits: Visits, predicted: Tensor | None, on_step: OnStep) -> Flow:
+        """The flow of a patient with two scans or more.
+
+        predicted: (1, 3, d, h, w) velocity per span of the scans, of methods that predict one
+        """
 
     def loss(self, batch: SeriesBatch) -> Tensor:
         """Registration loss of the predictor; without one nothing is learnt: mean squared error of the forecast."""
@@ -168,26 +179,36 @@ class DeformableMethod(Method):
         span = times[-1] - times[0]
         relative = (times - times[reference]) / span
         visits = Visits(shrunk(images, self.settings.fit_size), relative, reference)
-        flow, nfe = self._fitted(visits, tell)
+        flow, before = self._fitted(visits, tell)
         with torch.no_grad():
             target = self._reached(relative, patient.horizon[0] / span)
-            to_target = resized(flow(target[None]), shape)
+            to_target = resized(flow.at(target[None]), shape)
             image = images[reference][None]
             if self.settings.residual is Residual.RIDGE:
                 image = image + target * _residual_slope(images, visits, flow)
-            to_last = resized(flow(relative[-1:]), shape) if reference != len(times) - 1 else None
+            to_last = resized(flow.at(relative[-1:]), shape) if reference != len(times) - 1 else None
             from_last = to_target if to_last is None else compose(inverse(to_last), to_target)
-            return _Carried(warp(image, to_target), from_last, nfe)
+            looks = 0 if self.predictor is None else len(visits.followed)
+            return _Carried(warp(image, to_target), from_last, flow.evaluations() - before + looks)
 
     def _fitted(self, visits: Visits, tell: OnStep) -> tuple[Flow, int]:
-        """The flow of a patient; that of the latest one is kept, so that another target time starts at once."""
-        chance = torch.random.get_rng_state()
+        """The flow of a patient, and how many of its evaluations were made for an earlier forecast.
+
+        The latest fit is kept, so that another target time starts at once.
+        """
+        chance, predicted = torch.random.get_rng_state(), self._predicted(visits)
         latest = self._latest
-        if latest is None or next(self.parameters(), None) is not None or not latest.belongs_to(visits, chance):
-            flow, nfe = self.fit(visits, tell)
-            self._latest = latest = _Fitted(visits, chance, flow)
-            return flow, nfe
-        return latest.flow, 0
+        if latest is not None and latest.belongs_to(visits, chance, predicted):
+            return latest.flow, latest.flow.evaluations()
+        flow = self.fit(visits, predicted, tell)
+        self._latest = _Fitted(visits, chance, predicted, flow)
+        return flow, 0
+
+    def _predicted(self, visits: Visits) -> Tensor | None:
+        if self.predictor is None:
+            return None
+        with torch.no_grad():
+            return predicted_slope(self.predictor, visits)
 
     def _reached(self, times: Tensor, horizon: Tensor) -> Tensor:
         """The target time as the flow takes it: `horizon` after the last scan, in spans, held back."""
@@ -199,19 +220,20 @@ class DeformableMethod(Method):
 
 @dataclass(frozen=True)
 class _Fitted:
-    """A fit, and what it was made from: scans, and the state of the random numbers."""
+    """A fit, and what it was made from: scans, the state of the random numbers, and a predicted velocity."""
 
     visits: Visits
     chance: Tensor
+    predicted: Tensor | None
     flow: Flow
 
-    def belongs_to(self, visits: Visits, chance: Tensor) -> bool:
+    def belongs_to(self, visits: Visits, chance: Tensor, predicted: Tensor | None) -> bool:
         mine = self.visits
         return (
-            mine.images.shape == visits.images.shape
-            and torch.equal(mine.times, visits.times)
+            torch.equal(mine.times, visits.times)
             and torch.equal(mine.images, visits.images)
             and torch.equal(self.chance, chance)
+            and (predicted is None or (self.predicted is not None and torch.equal(self.predicted, predicted)))
         )
 
 
@@ -279,9 +301,13 @@ def predicted_slope(predictor: PairwiseVelocity, visits: Visits) -> Tensor:
 
 
 def registration_loss(predictor: PairwiseVelocity, batch: SeriesBatch, settings: DeformableSettings) -> Tensor:
-    """Mismatch of the last scan, deformed as predicted, and the scan at the target: no velocity is ever shown."""
+    """Mismatch of a scan, deformed as predicted, and the other: no velocity is ever shown.
+
+    The last scan is brought to the target, and the target to the last scan: fits look back as well as ahead.
+    """
     assert batch.target is not None
-    moving, fixed = shrunk(batch.last_image, settings.fit_size), shrunk(batch.target, settings.fit_size)
+    pair = shrunk(torch.cat([batch.last_image, batch.target]), settings.fit_size)
+    moving, fixed = pair, pair.roll(len(batch.target), dims=0)
     displacement = resized(exponential(predictor(moving, fixed)), moving.shape[2:])
     unlike = settings.dissimilarity(warp(moving, displacement), fixed).mean()
     return unlike + regularity_penalty(displacement, settings)
@@ -298,7 +324,7 @@ def _residual_slope(images: Tensor, visits: Visits, flow: Flow, shrinkage: float
 
     A voxel y of the reference lies at φ_i⁻¹(y) in scan i: R_i = I_i ∘ φ_i⁻¹ − I_ref.
     """
-    back = resized(inverse(flow(visits.times)), images.shape[2:])
+    back = resized(inverse(flow.at(visits.times)), images.shape[2:])
     carried = warp(images, back)
     return slope_through_reference(visits.times, carried - images[visits.reference][None], shrinkage)[None]
 

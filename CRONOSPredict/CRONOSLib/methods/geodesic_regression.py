@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from math import ceil
 
-import torch
 from torch import Tensor, nn
 
 from CRONOSLib.flow.deformation import exponential, resized
@@ -22,7 +21,6 @@ from CRONOSLib.methods.deformable import (
     Visits,
     descend,
     mismatch,
-    predicted_slope,
     slope_through_reference,
 )
 from CRONOSLib.methods.interface import OnStep
@@ -63,19 +61,15 @@ class GeodesicRegression(DeformableMethod):
         settings = settings or GeodesicSettings()
         super().__init__(settings, predicts=settings.velocities is Velocities.PREDICTED)
 
-    def fit(self, visits: Visits, on_step: OnStep) -> tuple[Flow, int]:
+    def fit(self, visits: Visits, predicted: Tensor | None, on_step: OnStep) -> Flow:
         """The slope of the velocities, and its exponential map."""
         shape = visits.images.shape[2:]
-        if self.predictor is not None:
-            with torch.no_grad():
-                slope, evaluations = predicted_slope(self.predictor, visits), len(visits.followed)
-        else:
-            slope, evaluations = self._optimised(visits, on_step), 0
+        slope = self._optimised(visits, on_step) if predicted is None else predicted
 
-        def flow(times: Tensor) -> Tensor:
+        def at(times: Tensor) -> Tensor:
             return resized(exponential(times.view(-1, 1, 1, 1, 1) * slope), shape)
 
-        return flow, evaluations
+        return Flow(at)
 
     def _optimised(self, visits: Visits, on_step: OnStep) -> Tensor:
         """(1, 3, d, h, w) velocity per span of the scans, on its own grid."""

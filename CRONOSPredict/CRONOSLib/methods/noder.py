@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from math import ceil
 
-import torch
 from torch import Tensor
 
 from CRONOSLib.flow.deformation import resized
@@ -23,7 +22,6 @@ from CRONOSLib.methods.deformable import (
     Visits,
     descend,
     mismatch,
-    predicted_slope,
 )
 from CRONOSLib.methods.interface import OnStep
 from CRONOSLib.networks.voxel_cloud import CloudSettings, CloudVelocity, Decoder, TimeInject, train_autoencoder
@@ -68,7 +66,7 @@ class Noder(DeformableMethod):
         settings = settings or NoderSettings()
         super().__init__(settings, predicts=settings.start is Start.PREDICTED)
 
-    def fit(self, visits: Visits, on_step: OnStep) -> tuple[Flow, int]:
+    def fit(self, visits: Visits, predicted: Tensor | None, on_step: OnStep) -> Flow:
         """Minimise the mismatch over the network's parameters."""
         settings = self.settings
         shape = visits.images.shape[2:]
@@ -77,17 +75,16 @@ class Noder(DeformableMethod):
         network.to(visits.images.device)
         if settings.cloud.decoder is Decoder.AUTOENCODER:
             train_autoencoder(network, settings.pretraining)
-        if self.predictor is not None:
-            with torch.no_grad():
-                network.begin_with(predicted_slope(self.predictor, visits))
+        if predicted is not None:
+            network.begin_with(predicted)
         initial = visits.images.new_zeros(1, 3, *cloud_shape)
 
-        def flow(times: Tensor) -> Tensor:
+        def at(times: Tensor) -> Tensor:
             return resized(integrate_through(network, initial, times, settings.stepping).squeeze(1), shape)
 
         followed = visits.times[visits.followed]
-        descend(network.parameters(), lambda: mismatch(flow(followed), visits, settings), settings.descent, on_step)
-        return flow, network.evaluations
+        descend(network.parameters(), lambda: mismatch(at(followed), visits, settings), settings.descent, on_step)
+        return Flow(at, lambda: network.evaluations)
 
 
 def paper() -> NoderSettings:
