@@ -116,6 +116,27 @@ def test_what_is_no_scan_is_refused_by_one_sentence() -> None:
     assert "complex" in refused(noise().astype(np.complex64))
 
 
+@pytest.mark.parametrize("ending", ["nii", "nii.gz", "hdr", "nrrd", "mha"])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_voxels_that_are_not_finite_are_refused_in_every_format(ending: str, kind: type, tmp_path: Path) -> None:
+    holes = noise().astype(kind)
+    holes[1, 2, 3:5] = np.nan, np.inf
+    sitk.WriteImage(sitk.GetImageFromArray(holes), str(tmp_path / f"scan.{ending}"))
+    with pytest.raises(ImageError, match=f"'scan.(img|{ending})' has 2 voxels that are NaN or infinite"):
+        read_volume(tmp_path / f"scan.{ending}")
+
+
+def test_nifti_of_the_other_byte_order_is_read(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    values = noise().astype(np.float32)
+    values[0, 0, 0] = np.uint32(0x43FA807F).view(np.float32)  # 501.004, but not a number when read the wrong way round
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / "little.nii"))
+    little = (tmp_path / "little.nii").read_bytes()
+    header = nibabel.Nifti1Header(little[:348]).as_byteswapped(">").binaryblock
+    (tmp_path / "big.nii").write_bytes(header + little[348:352] + values.astype(">f4").tobytes())
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(read_volume(tmp_path / "big.nii")), values)
+
+
 @pytest.mark.parametrize("ending", ["nii.gz", "nrrd", "mha"])
 def test_a_colour_file_is_called_one(ending: str, tmp_path: Path) -> None:
     colour = sitk.GetImageFromArray(noise((5, 6, 7, 3)).astype(np.uint8), isVector=True)

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from CRONOSLib.errors import ImageError, OutputError
-from CRONOSLib.imaging.files import MAX_VOXELS, load, open_image
+from CRONOSLib.imaging.files import MAX_VOXELS, load, not_finite, open_image
 from CRONOSLib.imaging.names import names_a_mask
 
 _MOST_LABELS = 16  # distinct values of an image that is taken for a label map
@@ -51,10 +51,10 @@ def check_volume(image: sitk.Image, name: str) -> None:
     voxels = sitk.GetArrayViewFromImage(image)
     bad = 0 if voxels.dtype.kind in "iu" else int(voxels.size - np.isfinite(voxels).sum())
     if bad:
-        raise ImageError(f"'{label}' has {bad} voxels that are NaN or infinite. Replace them, for example by 0.")
+        raise not_finite(label, bad)
     lowest, highest = voxels.min(), voxels.max()
     if lowest == highest:
-        raise ImageError(f"Every voxel of '{label}' is {lowest:g}. Give a scan that shows something.")
+        raise ImageError(f"Every voxel of '{label}' is {lowest + 0:g}. Give a scan that shows something.")
     count = _label_count(voxels)
     if count == 2 or (count and names_a_mask(Path(name))):
         raise ImageError(f"'{label}' has {count} values only and looks like a label map. Give the scan itself.")
