@@ -50,6 +50,7 @@ class CRONOSTrainParameterNode:
     """The user's choices, saved with the scene.
 
     cohortFolder  - of patients, or of a prepared cohort, or its manifest; "." for none yet
+    layout        - how that folder is laid out, a name of `CRONOSLib.cohorts.readers`; auto recognises it
     channel       - kind of scan to learn from; "" takes what most patients have
     method, preset - names in the registry of methods
     grid          - of voxels that the method sees: "" as usual for the patients, spacing or size
@@ -67,6 +68,7 @@ class CRONOSTrainParameterNode:
     """
 
     cohortFolder: Path
+    layout: str = "auto"
     channel: str
     method: str = "cronos-continuous"
     preset: str = "default"
@@ -205,7 +207,7 @@ class CRONOSTrainLogic(ScriptedLoadableModuleLogic):
 
         :param config: `cohort` (folder of patients, or of a cohort that is prepared) and `out` (folder of the run); and
             as you like `method`, `settings` (fields of `CRONOSLib.training.settings.TrainSettings`), `channel`,
-            `device` ("auto", "cpu", "cuda") and `devices`. What `cronos train` writes to run.json will do.
+            `layout`, `device` ("auto", "cpu", "cuda") and `devices`. What `cronos train` writes to run.json will do.
         :param wait: wait for the trained model, while the window answers; else come back at once.
         :param onStatus: called with `CRONOSLib.training.run_folder.RunStatus` a few times a second while waiting.
         :return: the trained `CRONOSLib.bundles.bundle.Bundle`; without waiting the

@@ -67,6 +67,25 @@ def test_a_folder_becomes_a_sealed_cohort_of_prepared_patients(tmp_path: Path) -
     assert in_units[middle] == pytest.approx(120, abs=25)
 
 
+def test_patients_with_one_scan_are_learned_from_when_they_are_kept(tmp_path: Path) -> None:
+    folder = trees.named(tmp_path / "data", patients=3)
+    trees.write(trees.head(7), folder / "once" / "2020-01-01_T1w.nii.gz")
+    trees.cut(trees.write(trees.head(8), folder / "broken" / "2020-01-01_T1w.nii.gz"))
+    found = find_cohort(folder, single_scans=True)
+    made = collect_cohort(found, tmp_path / "out", preprocessing=QUICK)
+    splits = {patient.subject: patient.split for patient in made.cohort.patients}
+    assert splits.pop("once") == "train"
+    assert sorted(splits.values()) == ["test", "train", "validation"]
+    assert "broken" in {one.subject for one in made.skipped}
+    assert collect_cohort(found, tmp_path / "out", preprocessing=QUICK).cohort.patients == made.cohort.patients
+    with pytest.raises(CohortError, match="in another way"):
+        collect(folder, tmp_path / "out")
+    for patient in ("patient-01", "patient-02"):
+        shutil.rmtree(folder / patient)
+    with pytest.raises(CohortError, match="at least 3"):
+        find_cohort(folder, single_scans=True)
+
+
 def test_a_mask_lies_on_the_grid_of_its_visit_and_is_absent_elsewhere(tmp_path: Path) -> None:
     cohort = collect(trees.named(tmp_path / "data"), tmp_path / "out").cohort
     patient = prepared(cohort)["patient-01"]

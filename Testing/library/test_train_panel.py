@@ -142,6 +142,26 @@ def test_a_folder_of_patients_says_what_was_found_and_what_was_left_out(panel, p
     assert panel.ui.startButton.enabled, panel.ui.startButton.toolTip
 
 
+def test_patients_with_one_scan_are_kept_for_synthetic_change(panel, patients: Path) -> None:
+    choose(panel, patients)
+    panel.ui.syntheticSpin.value = 30
+    until(lambda: not panel.panel.cohort.busy)
+    assert "5 patients with 13 scans" in panel.ui.cohortLabel.text
+    assert "1 of them have one scan" in panel.ui.cohortLabel.text
+    assert len(panel.panel.state.order().patients.patients) == 5
+
+
+def test_the_layout_of_a_folder_can_be_chosen(panel, patients: Path) -> None:
+    choose(panel, patients)
+    pick(panel.ui.layoutCombo, "lumiere")
+    until(lambda: not panel.panel.cohort.busy)
+    assert "not laid out like LUMIERE" in panel.ui.startButton.toolTip
+    pick(panel.ui.layoutCombo, "folders")
+    until(lambda: not panel.panel.cohort.busy)
+    assert panel.panel.state.order().layout == "folders"
+    assert panel.ui.startButton.enabled
+
+
 def test_the_gaps_between_scans_are_drawn_as_a_histogram(panel, patients: Path) -> None:
     choose(panel, patients)
     view = slicer.mrmlScene.GetSingletonNode("CRONOSTrainGaps", "vtkMRMLPlotViewNode")
@@ -171,6 +191,7 @@ def test_a_prepared_cohort_is_known_by_its_folder_and_by_its_manifest(panel, gro
     choose(panel, growing_cohort / "manifest.tsv")
     assert "6 to learn from, 2 to choose on, 2 to measure on" in panel.ui.cohortLabel.text
     assert panel.panel.state.order().cohort == growing_cohort
+    assert not panel.ui.layoutCombo.enabled
     assert panel.ui.outputFolderEdit.currentPath == str(growing_cohort.parent / "growing-heads-cronos-continuous")
 
 
@@ -189,15 +210,19 @@ def test_every_choice_reaches_the_run(panel, patients: Path, tmp_path: Path) -> 
     ui.stepsSpin.value, ui.batchSpin.value, ui.accumulateSpin.value, ui.seedSpin.value = 50, 0, 4, 7
     ui.learningRateSpin.value, ui.validateEverySpin.value, ui.noiseSpin.value = 1e-4, 25, 5
     ui.flipCheckBox.click()
+    ui.devicesSpin.value = 2
     ui.outputFolderEdit.currentPath = str(tmp_path / "here")
     order = panel.panel.state.order()
     settings = TrainSettings.from_json(dict(order.settings))
-    assert (order.method, order.device, order.out) == ("cronos-discrete", "cpu", tmp_path / "here")
+    assert (order.method, order.out) == ("cronos-discrete", tmp_path / "here")
+    assert (order.device, order.devices) == ("cpu", 2)
     assert settings.preprocessing.grid.stretch_to == (24, 32, 16)
     assert (settings.preset, settings.steps, settings.batch_size, settings.accumulate) == ("paper", 50, 0, 4)
     assert (settings.seed, settings.learning_rate, settings.validate_every) == (7, 1e-4, 25)
     assert (settings.precision, settings.augmentation.flip, settings.augmentation.noise) == ("32-true", False, 0.05)
     assert settings.align_cohort
+    ui.devicesSpin.value = 3
+    assert "3 processes cannot share the 4 batches" in ui.startButton.toolTip
 
 
 def test_choices_survive_another_module_and_a_closed_scene_starts_anew(panel, patients: Path, host) -> None:

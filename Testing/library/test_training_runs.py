@@ -26,6 +26,7 @@ from CRONOSLib.imaging.grid import GridSpec
 from CRONOSLib.imaging.preparation import Preprocessing
 from CRONOSLib.methods.registry import create_method
 from CRONOSLib.series import TimeUnit
+from CRONOSLib.training.augmentation import augment
 from CRONOSLib.training.averaging import moving_average
 from CRONOSLib.training.batches import Batches, Steps
 from CRONOSLib.training.checkpoints import WholeCheckpoints
@@ -241,6 +242,27 @@ def test_every_process_takes_its_share_of_the_same_batches(cohort: Path) -> None
     assert all(torch.equal(one.series.target, other.series.target) for one, other in zip(interleaved, alone))
 
 
+def test_a_patient_with_one_scan_learns_at_the_times_of_others(own_cohort: Path, tmp_path: Path) -> None:
+    known = read_cohort(own_cohort)
+    (first, *others) = known.patients
+    write_cohort(own_cohort, [replace(first, visits=first.visits[:1]), *others], name="single")
+    synthetic = replace(SETTINGS, augmentation=AugmentationSettings(synthetic=1e-6), time_scale=365.25, batch_size=4)
+    cohort, preprocessing = read_cohort(own_cohort), SETTINGS.cohort_preprocessing()
+    assert len(prepare_patients(cohort, "train", preprocessing)) == 5
+    patients = prepare_patients(cohort, "train", preprocessing, single_scans=True)
+    batches = Batches(patients, synthetic)
+    batch = next(batch for number in range(50) if any((batch := batches.batch(number, 0)).single))
+    row = batch.single.index(True)
+    torch.testing.assert_close(batch.series.last_image[row], batch.series.target[row])
+    gaps = {round(b - a) for patient in patients for a in patient.times for b in patient.times} - {0}
+    assert round(float(batch.series.target_time[row]) * 365.25) in gaps
+    grown = augment(batch.series, synthetic.augmentation, torch.Generator().manual_seed(0), batch.single)
+    assert not torch.allclose(grown.target[row], grown.last_image[row])
+    result = fit(own_cohort, METHOD, tmp_path / "run", replace(synthetic, steps=2, time_scale=0.0))
+    assert result is not None
+    assert result.bundle.training["patients"] == 6
+
+
 RUN = "import sys; from CRONOSLib.cli import main; main()"
 
 
@@ -278,7 +300,7 @@ def test_processes_know_their_place_under_torchrun_and_slurm() -> None:
     assert Processes.of_environment({**slurm, "SLURM_STEP_ID": "0"}) == Processes(5, 8, 1, 2)
     assert Processes.of_environment(slurm) == Processes()  # an allocation, but nothing was started in it by srun
     with pytest.raises(MethodError, match="Set 'accumulate' to 8"):
-        Processes(0, 8).check_shares(4)
+        replace(SETTINGS, accumulate=4).check_shares(8)
 
 
 # --- memory and time ----------------------------------------------------------------------------------------------

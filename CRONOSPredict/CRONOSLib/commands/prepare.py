@@ -47,6 +47,13 @@ def prepare(
     size: Annotated[
         str | None, typer.Option(help="Stretch every scan to this many voxels along x, y, z, such as 96x96x64.")
     ] = None,
+    single_scans: Annotated[
+        bool,
+        typer.Option(
+            "--single-scans",
+            help="Keep patients with one scan, too. They are trained on when the augmentation 'synthetic' is above 0.",
+        ),
+    ] = False,
     jobs: Annotated[int, typer.Option(help="Processes to share the work.", min=1)] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what was found; write nothing.")] = False,
 ) -> None:
@@ -66,7 +73,7 @@ def prepare(
     shares = _shares(split)
     with progress() as tell:
         tell("Looking for patients", 0.0)
-        found = find_cohort(folder, layout, channel)
+        found = find_cohort(folder, layout, channel, single_scans=single_scans)
     _show_found(found)
     preprocessing = _preprocessing(found.layout.preprocessing, align, spacing, size)
     if dry_run:

@@ -78,6 +78,7 @@ def train(
         given["batch_size"] = _batch_size(batch)
     require("torch", "lightning", "safetensors", purpose="Training")
     order = _order(cohort, method, out, _read(config), given, config)
+    order.settings.check_shares(devices)
     if devices > 1 and "LOCAL_RANK" not in os.environ:
         from CRONOSLib.training.processes import launch
 

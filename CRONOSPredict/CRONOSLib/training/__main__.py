@@ -14,7 +14,7 @@ from pathlib import Path
 
 from CRONOSLib.errors import CronosError, TrainingStopped
 from CRONOSLib.packages import require
-from CRONOSLib.training.order import TrainingOrder, order_of, patients_in, usual_settings
+from CRONOSLib.training.order import TrainingOrder, order_of, usual_settings
 from CRONOSLib.training.run_folder import RunFolder, RunState, RunStatus
 
 _NEEDED = ("torch", "torchdiffeq", "lightning", "safetensors")
@@ -66,7 +66,7 @@ def _with_cohort(order: TrainingOrder, folder: RunFolder) -> TrainingOrder:
     from CRONOSLib.imaging.preparation import Preprocessing
     from CRONOSLib.training.collecting import collect_cohort
 
-    patients = patients_in(order.cohort, order.channel)
+    patients = order.patients
     settings = {**usual_settings(patients), **order.settings}
     if isinstance(patients, Cohort):
         _stopper(folder)("", 0.0)

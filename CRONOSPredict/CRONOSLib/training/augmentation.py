@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -16,14 +17,20 @@ from CRONOSLib.training.synthetic import with_synthetic_change
 _CONTROL_POINTS = 5  # along each axis, of the smooth displacement
 
 
-def augment(batch: SeriesBatch, settings: AugmentationSettings, generator: torch.Generator) -> SeriesBatch:
+def augment(
+    batch: SeriesBatch,
+    settings: AugmentationSettings,
+    generator: torch.Generator,
+    single: Sequence[bool] = (),
+) -> SeriesBatch:
     """A varied batch, on the device of `batch`.
 
     generator: on the CPU, so that every device draws the same amounts
+    single:    whose change has to be made up, one for each patient; () for nobody's
     """
     assert batch.target is not None
     if settings.synthetic:
-        batch = with_synthetic_change(batch, settings.synthetic, generator)
+        batch = with_synthetic_change(batch, settings.synthetic, generator, single)
     if settings.flip:
         batch = _flipped(batch, torch.rand(len(batch.images), generator=generator) < 0.5)
     if settings.rotation or settings.scale or settings.shift or settings.elastic:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,38 +21,43 @@ class TrainingBatch:
 
     series: as drawn, on the device that trains
     seed:   of everything that is random about this batch from here on
+    single: which patients have one scan only, that stands at every time until a change is made up
     """
 
     series: SeriesBatch
     seed: int
+    single: tuple[bool, ...] = ()
 
     def to(self, device: torch.device | str) -> TrainingBatch:
         """The same batch on another device."""
-        return TrainingBatch(self.series.to(device), self.seed)
+        return replace(self, series=self.series.to(device))
 
 
 class Batches:
     """What a run draws; the same in every process, which takes its share.
 
     A step is `accumulate` batches. Whether one process computes them one after the other or several at the same time
-    makes no difference to what they are.
+    makes no difference to what they are. A patient with one scan takes the times of another one.
     """
 
     def __init__(self, patients: Sequence[PreparedPatient], settings: TrainSettings) -> None:
         self.patients = patients
         self.settings = settings
+        self._several = [patient for patient in patients if len(patient.times) > 1]
+        self._single = {patient.subject for patient in patients if len(patient.times) == 1}
 
     def batch(self, step: int, number: int) -> TrainingBatch:
         """Batch `number`, from 0 to accumulate − 1, of a step."""
         settings = self.settings
+        drawn = list(self._drawn(step, number))
         series = [
-            assemble(patient, draw, settings.preprocessing.intensity, settings.time_scale)
-            for patient, draw in self._drawn(step, number)
+            assemble(patient, draw, settings.preprocessing.intensity, settings.time_scale) for patient, draw in drawn
         ]
         batch = collate(series)
         seed = np.random.SeedSequence([settings.seed, step, number, 1]).generate_state(1, np.uint64)
         matched = settings.match_gain and settings.preprocessing.intensity.scope == "each"
-        return TrainingBatch(at_gain_of_last(batch) if matched else batch, int(seed[0]))
+        single = tuple(patient.subject in self._single for patient, _ in drawn)
+        return TrainingBatch(at_gain_of_last(batch) if matched else batch, int(seed[0]), single)
 
     def subjects(self, step: int) -> list[str]:
         """Names of the patients of a step, each once."""
@@ -64,6 +69,8 @@ class Batches:
         generator = np.random.default_rng([settings.seed, step, number])
         for _ in range(settings.batch_size):
             patient = self.patients[int(generator.integers(len(self.patients)))]
+            if patient.subject in self._single:
+                patient = patient.repeated(self._several[int(generator.integers(len(self._several)))].times)
             yield patient, random_draw(generator, len(patient.times), settings.max_context, settings.interpolation)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from CRONOSLib.cohorts.manifest import COHORT_NAME, Cohort, Patient, read_cohort, write_cohort
 from CRONOSLib.cohorts.parallel import each
 from CRONOSLib.cohorts.readers.found import Skipped
-from CRONOSLib.cohorts.readers.patients import FoundCohort, require_enough
+from CRONOSLib.cohorts.readers.patients import FoundCohort, require_enough, with_several_visits
 from CRONOSLib.cohorts.splits import SPLITS, USUAL_SHARES, Shares, complete_splits
 from CRONOSLib.cohorts.usual_settings import write_usual_settings
 from CRONOSLib.errors import CohortError, OutputError
@@ -51,9 +51,10 @@ def collect_cohort(
     """Make a cohort of patients that were found: read every scan, prepare the patients, split and seal them.
 
     Scans that cannot be read and patients without two usable ones are left out, with the reason, in `skipped.csv`
-    beside the manifest. Images stay where they are. Interrupted, it goes on where it stopped when called again in the
-    same way; one call at a time works on `out`. The split is frozen with the manifest: a finished cohort does not
-    change when patients are added to the folder, but it can be prepared in another way.
+    beside the manifest; patients with one are trained on where `found` keeps them. Images stay where they are.
+    Interrupted, it goes on where it stopped when called again in the same way; one call at a time works on `out`. The
+    split is frozen with the manifest: a finished cohort does not change when patients are added to the folder, but it
+    can be prepared in another way.
 
     found:         of `find_cohort`
     shares:        of the splits, where the data set has no official ones
@@ -76,9 +77,10 @@ def collect_cohort(
     examined = _examine(found, cache, preprocessing, jobs, tell)
     usable = [one.patient for one in examined if one.patient]
     skipped = (*found.skipped, *(reason for one in examined for reason in one.skipped))
-    require_enough(len(usable), skipped)
-    splits = complete_splits({patient.subject: patient.split for patient in usable}, seed, shares)
-    patients = [Patient(patient.subject, splits[patient.subject], patient.visits) for patient in usable]
+    require_enough(usable, skipped)
+    several = with_several_visits(usable)
+    splits = complete_splits({patient.subject: patient.split for patient in several}, seed, shares)
+    patients = [Patient(patient.subject, splits.get(patient.subject, "train"), patient.visits) for patient in usable]
     generator = f"cronos prepare, layout {found.layout.name}"
     write_whole_file(out / SKIPPED_NAME, _skipped_table(skipped))
     write_usual_settings(out, _usual_settings(preprocessing))
@@ -104,6 +106,7 @@ def _recipe(found: FoundCohort, shares: Shares) -> dict[str, Any]:
         "layout": found.layout.name,
         "channel": found.channel,
         "shares": asdict(shares),
+        **({"single_scans": True} if found.single_scans else {}),
     }
 
 
@@ -122,7 +125,7 @@ def _again(
         def told(done: float, before: int = number) -> None:
             tell("Preparing patients", (before + done) / len(splits))
 
-        prepare_patients(cohort, split, preprocessing, told, jobs)
+        prepare_patients(cohort, split, preprocessing, told, jobs, single_scans=split == "train")
     return CollectedCohort(cohort, read_skipped(out))
 
 
@@ -141,7 +144,8 @@ def _examine(
 ) -> list[ExaminedPatient]:
     examined: list[ExaminedPatient] = []
     count = len(found.patients)
-    for one in each(partial(examine, cache=cache, preprocessing=preprocessing, unit=found.unit), found.patients, jobs):
+    work = partial(examine, cache=cache, preprocessing=preprocessing, unit=found.unit, single_scans=found.single_scans)
+    for one in each(work, found.patients, jobs):
         examined.append(one)
         tell(f"Reading and preparing patients, {len(examined)} of {count}", len(examined) / count)
     return examined

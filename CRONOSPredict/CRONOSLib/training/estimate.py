@@ -23,7 +23,7 @@ from CRONOSLib.imaging.grid import Grid, grid_for
 from CRONOSLib.methods.interface import Method
 from CRONOSLib.methods.registry import create_method
 from CRONOSLib.training.memory import estimate_memory, trial_batch
-from CRONOSLib.training.order import TrainingOrder, patients_in, usual_settings
+from CRONOSLib.training.order import TrainingOrder, usual_settings
 from CRONOSLib.training.settings import TrainSettings
 
 _LOOKED_AT = 8  # patients whose last scan's header is read
@@ -60,7 +60,7 @@ def estimate_run(order: TrainingOrder) -> RunEstimate:
     Raises CohortError when there are no patients, MethodError for an unknown method, preset or device, OutOfMemoryError
     when not even one patient fits.
     """
-    patients = patients_in(order.cohort, order.channel)
+    patients = order.patients
     settings = TrainSettings.from_json({**usual_settings(patients), **order.settings})
     members = patients.patients
     shape = largest_shape(members, settings)

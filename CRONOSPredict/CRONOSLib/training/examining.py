@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from CRONOSLib.cohorts.images import digest, read_images, read_mask
 from CRONOSLib.cohorts.manifest import Visit
 from CRONOSLib.cohorts.readers.found import FoundPatient, Skipped
-from CRONOSLib.cohorts.readers.patients import LEAST_VISITS
+from CRONOSLib.cohorts.readers.patients import least_visits
 from CRONOSLib.errors import CronosError, OutputError
 from CRONOSLib.imaging.preparation import Preprocessing
 from CRONOSLib.series import TimeUnit
@@ -26,25 +26,28 @@ class ExaminedPatient:
     skipped: tuple[Skipped, ...]
 
 
-def examine(found: FoundPatient, cache: Path, preprocessing: Preprocessing, unit: TimeUnit) -> ExaminedPatient:
+def examine(
+    found: FoundPatient, cache: Path, preprocessing: Preprocessing, unit: TimeUnit, single_scans: bool = False
+) -> ExaminedPatient:
     """Read a patient's scans, prepare those that can be used in `cache`, and say why others cannot.
 
     What was written before a run was cut off is not done again, unless a file has changed since.
 
+    single_scans: whether one scan is enough, as in `patients_of`
+
     Raises OutputError when the cache cannot be written.
     """
     folder = cache / found.subject
-    identity = [
-        [str(visit.path), visit.frame, visit.time, str(visit.mask), _changed(visit.path)] for visit in found.visits
-    ]
+    identity = [_identity(visit) for visit in found.visits]
+    needed = least_visits(found.split, single_scans)
     facts = read_facts(folder)
-    if facts.get("found") == identity:
+    if facts.get("found") == identity and len(facts["usable"]) >= needed:
         kept = (replace(found.visits[number], sha256=sha256) for number, sha256 in facts["usable"])
         visits = tuple(visit if masked else replace(visit, mask=None) for visit, masked in zip(kept, facts["masked"]))
         return ExaminedPatient(replace(found, visits=visits), skipped_of(facts["skipped"]))
     usable, images, skipped = _usable(found)
-    if len(usable) < LEAST_VISITS:
-        reason = f"{len(usable)} of its {len(found.visits)} scans can be used, but {LEAST_VISITS} are needed"
+    if len(usable) < needed:
+        reason = f"{len(usable)} of its {len(found.visits)} scans can be used, but {needed} are needed"
         return ExaminedPatient(None, (*skipped, Skipped(found.subject, None, reason)))
     visits = tuple(usable.values())
     more = {

@@ -74,7 +74,7 @@ def fit(
     if not method_entry(method).learns(settings.preset):
         raise CohortError(f"Method '{method}' has nothing to train. Choose a CRONOS method.")
     processes = Processes.of_environment()
-    processes.check_shares(settings.accumulate)
+    settings.check_shares(processes.world)
     where = choose_device(device)
     folder = RunFolder(out)
     with processes.connected(gpu=where.type == "cuda"), ExitStack() as stack:
@@ -170,7 +170,9 @@ class _Run:
                 def told(done: float, before: int = number) -> None:
                     self._advance((before + done) / len(SPLITS))
 
-                splits[split] = prepare_patients(self.cohort, split, self.settings.cohort_preprocessing(), told)
+                single_scans = split == "train" and self.settings.augmentation.synthetic > 0
+                preprocessing = self.settings.cohort_preprocessing()
+                splits[split] = prepare_patients(self.cohort, split, preprocessing, told, single_scans=single_scans)
             return splits
 
         self.processes.by_first(lambda: refuse_leaks(prepared()))

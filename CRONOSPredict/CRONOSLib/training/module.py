@@ -55,7 +55,7 @@ class TrainedMethod(lightning.LightningModule):
     def _loss(self, batch: TrainingBatch) -> Tensor:
         """Everything random about it follows from the seed of the batch."""
         generator = torch.Generator().manual_seed(batch.seed)
-        series = augment(batch.series, self.settings.augmentation, generator)
+        series = augment(batch.series, self.settings.augmentation, generator, batch.single)
         torch.manual_seed(batch.seed)
         return self.method.loss(series)
 

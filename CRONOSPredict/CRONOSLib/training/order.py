@@ -10,7 +10,7 @@ from typing import Any
 
 from CRONOSLib.cohorts.manifest import COHORT_NAME, Cohort, read_cohort
 from CRONOSLib.cohorts.readers.patients import FoundCohort
-from CRONOSLib.cohorts.readers.registry import find_cohort
+from CRONOSLib.cohorts.readers.registry import AUTO, find_cohort
 from CRONOSLib.cohorts.usual_settings import read_usual_settings
 from CRONOSLib.errors import CohortError, MethodError
 from CRONOSLib.training.run_folder import RunFolder, writing
@@ -30,10 +30,11 @@ class TrainingOrder:
     method:   name in the registry of methods
     settings: fields of `TrainSettings` by name; what is missing is as usual for these patients
     channel:  kind of scan to take of patients that have several; "": what most of them have
+    layout:   how a folder of patients is laid out, a name of `cohorts.readers`; "auto" recognises it
     device:   "auto", "cpu" or "cuda"
     devices:  GPUs (or, on a CPU, processes) of this machine
 
-    Raises MethodError when a setting is unknown or not allowed.
+    Raises MethodError when a setting is unknown or not allowed, or the devices cannot share a step.
     """
 
     cohort: Path
@@ -41,11 +42,18 @@ class TrainingOrder:
     method: str = "cronos-continuous"
     settings: Mapping[str, Any] = field(default_factory=dict)
     channel: str = ""
+    layout: str = AUTO
     device: str = "auto"
     devices: int = 1
 
     def __post_init__(self) -> None:
-        TrainSettings.from_json(dict(self.settings))
+        TrainSettings.from_json(dict(self.settings)).check_shares(self.devices)
+
+    @property
+    def patients(self) -> Cohort | FoundCohort:
+        """Whom it learns from. Raises CohortError as `patients_in` does."""
+        single_scans = TrainSettings.from_json(dict(self.settings)).augmentation.synthetic > 0
+        return patients_in(self.cohort, self.channel, self.layout, single_scans=single_scans)
 
     @property
     def folder(self) -> RunFolder:
@@ -93,18 +101,21 @@ def order_of(folder: RunFolder) -> TrainingOrder | None:
     return None if values is None else TrainingOrder.from_json({**values, "out": folder.path})
 
 
-def patients_in(folder: Path, channel: str = "") -> Cohort | FoundCohort:
+def patients_in(
+    folder: Path, channel: str = "", layout: str = AUTO, *, single_scans: bool = False
+) -> Cohort | FoundCohort:
     """A cohort that is made already, or the patients that lie in a folder.
 
     folder:  of either, or the manifest of a cohort
     channel: kind of scan to take of patients that are not a cohort yet; "": what most of them have
+    layout, single_scans: of patients that are not a cohort yet, as `find_cohort` takes them
 
     Raises CohortError when there is neither, as `read_cohort` and `find_cohort` say it.
     """
     folder = folder.parent if folder.is_file() and (folder.parent / COHORT_NAME).is_file() else folder
     if (folder / COHORT_NAME).is_file():
         return read_cohort(folder)
-    return find_cohort(folder, channel=channel or None)
+    return find_cohort(folder, layout, channel or None, single_scans=single_scans)
 
 
 def usual_settings(patients: Cohort | FoundCohort) -> dict[str, Any]:

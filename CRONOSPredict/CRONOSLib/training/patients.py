@@ -49,6 +49,12 @@ class PreparedPatient:
             images = [scale.apply(image) for scale, image in zip(scales, in_units)]
         return np.stack(images), scales[-1].apply(self._in_units(target))
 
+    def repeated(self, times: np.ndarray) -> PreparedPatient:
+        """The first scan as it would stand at other times, (V,), if nothing changed; without masks."""
+        count = len(times)
+        visits = np.broadcast_to(self.visits[:1], (count, *self.visits.shape[1:]))
+        return PreparedPatient(self.subject, times, visits, (self.scales[0],) * count)
+
     def _in_units(self, visit: int) -> np.ndarray:
         return self.scales[visit].invert(self.visits[visit])
 
@@ -59,6 +65,8 @@ def prepare_patients(
     preprocessing: Preprocessing,
     on_step: Callable[[float], None] | None = None,
     jobs: int = 1,
+    *,
+    single_scans: bool = False,
 ) -> list[PreparedPatient]:
     """The patients of a split with two visits or more; cached beside the cohort's manifest.
 
@@ -67,12 +75,14 @@ def prepare_patients(
 
     on_step: told the fraction done, in (0, 1]; it may raise to stop
     jobs:    processes that share the work
+    single_scans: also those with one visit, whose change is made up (`AugmentationSettings.synthetic`)
 
     Raises CohortError when the split has no such patient or a scan is no longer what it was, OutputError when the disk
     is full.
     """
-    chosen = [patient for patient in cohort.split(split) if len(patient.visits) > 1]
-    if not chosen:
+    several = [patient for patient in cohort.split(split) if len(patient.visits) > 1]
+    chosen = list(cohort.split(split)) if single_scans else several
+    if not several:
         raise CohortError(
             f"No patient of '{cohort.folder.name}' in the {split} split has two visits. Add patients, or another split."
         )

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from CRONOSLib.errors import CronosError, MethodError
+from CRONOSLib.errors import CronosError
 
 T = TypeVar("T")
 _PATIENCE = timedelta(days=2)  # for the first process, which prepares a cohort while the others wait
@@ -53,14 +53,6 @@ class Processes:
     def share(self, items: Sequence[T]) -> Sequence[T]:
         """The part of `items` that falls to this process."""
         return items[self.rank :: self.world]
-
-    def check_shares(self, accumulate: int) -> None:
-        """Raises MethodError when the batches of a step cannot be shared out evenly."""
-        if accumulate % self.world:
-            raise MethodError(
-                f"{self.world} processes cannot share the {accumulate} batches of a step evenly. "
-                f"Set 'accumulate' to {self.world} or a multiple of it."
-            )
 
     @contextmanager
     def connected(self, *, gpu: bool) -> Iterator[None]:

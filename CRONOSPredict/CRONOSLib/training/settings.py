@@ -115,6 +115,14 @@ class TrainSettings:
         if not 0 <= self.ema < 1:
             raise MethodError(f"Setting 'ema' is {self.ema}. It must be 0 or more and below 1.")
 
+    def check_shares(self, processes: int) -> None:
+        """Raises MethodError when the batches of a step cannot be shared out evenly."""
+        if self.accumulate % processes:
+            raise MethodError(
+                f"{processes} processes cannot share the {self.accumulate} batches of a step evenly. "
+                f"Set 'accumulate' to {processes} or a multiple of it."
+            )
+
     def cohort_preprocessing(self) -> Preprocessing:
         """How the visits of the cohort are brought to the bundle's grid."""
         alignment = self.preprocessing.alignment if self.align_cohort else Alignment.OFF

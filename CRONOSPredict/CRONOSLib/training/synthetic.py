@@ -7,6 +7,7 @@ surroundings in a ball around a random voxel of the body, so that no label is ne
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -22,16 +23,22 @@ _POWER = (0.5, 2.0)  # of the course in time
 _BODY = 0.1  # normalised intensity above which a voxel may be the centre of a ball
 
 
-def with_synthetic_change(batch: SeriesBatch, share: float, generator: torch.Generator) -> SeriesBatch:
+def with_synthetic_change(
+    batch: SeriesBatch, share: float, generator: torch.Generator, single: Sequence[bool] = ()
+) -> SeriesBatch:
     """The batch with a share of its patients replaced by their last scan, grown backwards and forwards in time.
 
     The last scan stays as it is, the others and the target lie at their real times. On the device of `batch`.
 
     generator: on the CPU
+    single:    patients that are replaced in any case, one for each; () for none
     """
     assert batch.target is not None
     images, target = batch.images.clone(), batch.target.clone()
-    for row in torch.nonzero(torch.rand(len(images), generator=generator) < share).flatten().tolist():
+    chosen = torch.rand(len(images), generator=generator) < share
+    if single:
+        chosen |= torch.tensor(single)
+    for row in torch.nonzero(chosen).flatten().tolist():
         times = torch.cat([batch.times[row], batch.target_time[row : row + 1]])
         known = torch.cat([batch.mask[row], batch.mask.new_ones(1)])
         grown = _course(batch.last_image[row], times - batch.last_time[row], known, generator)

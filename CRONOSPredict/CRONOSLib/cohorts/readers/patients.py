@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,8 @@ _SAFE = re.compile(r"[\w-][\w.\- ]*")
 class FoundCohort:
     """Patients of one channel in a folder, before their images are read.
 
-    channels: name -> number of patients that have such scans, whichever was taken
+    patients:     each with two visits or more, or with one where `single_scans` are kept
+    channels:     name -> number of patients that have such scans, whichever was taken
     """
 
     folder: Path
@@ -39,9 +40,10 @@ class FoundCohort:
     unit: TimeUnit
     channel: str
     channels: dict[str, int]
+    single_scans: bool = False
 
 
-def patients_of(folder: Path, layout: Layout, channel: str | None = None) -> FoundCohort:
+def patients_of(folder: Path, layout: Layout, channel: str | None = None, *, single_scans: bool = False) -> FoundCohort:
     """The patients in a folder of this layout with two visits or more of one channel.
 
     Dates become days since a patient's first visit. Where one patient's scans have dates and another's numbers, the
@@ -49,6 +51,8 @@ def patients_of(folder: Path, layout: Layout, channel: str | None = None) -> Fou
 
     channel: as the layout calls it, in any case of letters; None: that of the layout, else the one that most patients
              have twice or more
+    single_scans: keep patients with one visit, to train on changes that are made up; not those that a data set wants
+             to be measured on
 
     Raises CohortError when no scan has this channel or there are fewer than three usable patients.
     """
@@ -62,7 +66,7 @@ def patients_of(folder: Path, layout: Layout, channel: str | None = None) -> Fou
         by_subject[scan.subject].append(scan)
     patients = []
     for subject, scans in sorted(by_subject.items()):
-        patient, left_out = _patient(subject, scans)
+        patient, left_out = _patient(subject, scans, single_scans)
         skipped += left_out
         patients += [patient] if patient else []
     skipped += _without(chosen, findings.scans)
@@ -75,13 +79,20 @@ def patients_of(folder: Path, layout: Layout, channel: str | None = None) -> Fou
         unit=TimeUnit.DAY if dated else findings.unit,
         channel=chosen,
         channels=channels,
+        single_scans=single_scans,
     )
-    require_enough(len(patients), found.skipped)
+    require_enough(found.patients, found.skipped)
     return found
 
 
-def require_enough(patients: int, skipped: Sequence[Skipped]) -> None:
-    """Raises CohortError when a cohort of that many patients cannot be split into three parts."""
+def with_several_visits(patients: Iterable[FoundPatient]) -> list[FoundPatient]:
+    """Those who can be measured on."""
+    return [patient for patient in patients if len(patient.visits) >= LEAST_VISITS]
+
+
+def require_enough(found: Sequence[FoundPatient], skipped: Sequence[Skipped]) -> None:
+    """Raises CohortError when a cohort of these patients cannot be split into three parts."""
+    patients = len(with_several_visits(found))
     if patients >= LEAST_PATIENTS:
         return
     reasons = by_reason(skipped)[:_MOST_REASONS]
@@ -94,7 +105,7 @@ def require_enough(patients: int, skipped: Sequence[Skipped]) -> None:
 
 def _chosen(findings: Findings, channels: dict[str, int], wanted: str | None) -> str:
     if not channels:
-        require_enough(0, findings.skipped)
+        require_enough((), findings.skipped)
     if wanted is None:
         usable: Counter[str] = Counter()
         for (_, name), count in Counter((scan.subject, scan.channel) for scan in findings.scans).items():
@@ -134,7 +145,7 @@ def _of_one_kind_of_time(scans: Sequence[FoundScan]) -> tuple[list[FoundScan], l
     return kept, [Skipped(subject, path, reason) for subject, path in sorted(left_out)]
 
 
-def _patient(subject: str, scans: Sequence[FoundScan]) -> tuple[FoundPatient | None, list[Skipped]]:
+def _patient(subject: str, scans: Sequence[FoundScan], single_scans: bool) -> tuple[FoundPatient | None, list[Skipped]]:
     if not _SAFE.fullmatch(subject):
         return None, [Skipped(subject, None, "the name of the patient has signs that a folder cannot have; rename it")]
     by_time: dict[datetime | float, FoundScan] = {}
@@ -143,11 +154,16 @@ def _patient(subject: str, scans: Sequence[FoundScan]) -> tuple[FoundPatient | N
         taken = by_time.setdefault(scan.when, scan)
         if taken is not scan:
             skipped.append(Skipped(subject, scan.path, f"'{taken.path.name}' of the same time is used"))
-    if len(by_time) < LEAST_VISITS:
-        return None, [*skipped, Skipped(subject, None, "the patient has one scan only")]
     ordered = [by_time[when] for when in sorted(by_time)]
+    if len(ordered) < least_visits(ordered[0].split, single_scans):
+        return None, [*skipped, Skipped(subject, None, "the patient has one scan only")]
     visits = tuple(_visit(scan, ordered[0].when) for scan in ordered)
     return FoundPatient(subject, visits, ordered[0].split), skipped
+
+
+def least_visits(split: str | None, single_scans: bool) -> int:
+    """How many scans a patient of this official split needs to be of use."""
+    return 1 if single_scans and split in (None, "train") else LEAST_VISITS
 
 
 def _visit(scan: FoundScan, first: datetime | float) -> Visit:

@@ -39,13 +39,17 @@ def layout_of(folder: Path, name: str = AUTO) -> Layout:
     return layout
 
 
-def find_cohort(folder: Path, layout: str = AUTO, channel: str | None = None) -> FoundCohort:
+def find_cohort(
+    folder: Path, layout: str = AUTO, channel: str | None = None, *, single_scans: bool = False
+) -> FoundCohort:
     """The patients in a folder, by names and headers; no image is read, except gated DICOM.
+
+    channel, single_scans: as `patients_of` takes them
 
     Raises CohortError as `layout_of` and `patients_of` do.
     """
     folder = Path(folder).absolute()
-    return patients_of(folder, layout_of(folder, layout), channel)
+    return patients_of(folder, layout_of(folder, layout), channel, single_scans=single_scans)
 
 
 def _named(folder: Path, name: str) -> Layout:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import qt
 import slicer
 from slicer.i18n import tr as _
 
+from CRONOSLib.cohorts.readers.registry import AUTO, LAYOUTS
 from CRONOSLib.errors import CronosError
 from CRONOSLib.scene.panel.widgets import fill_combo, fill_table, on_choice
 from CRONOSLib.scene.training.aside import Aside
 from CRONOSLib.scene.training.charts import show_gaps
-from CRONOSLib.scene.training.patients import FoundPatients, look_for_patients
+from CRONOSLib.scene.training.patients import FoundPatients, Search, look_for_patients
 from CRONOSLib.scene.training.state import NOWHERE, TrainState
 
 _REASON = 1  # column of the table
@@ -23,8 +22,9 @@ class CohortSection:
 
     def __init__(self, ui, state: TrainState) -> None:
         self._ui, self._state = ui, state
-        self._asked: tuple[Path, str] | None = None
+        self._asked: Search | None = None
         self._search: Aside[FoundPatients | CronosError] = Aside(self._take)
+        on_choice(ui.layoutCombo, lambda name: setattr(state.choices, "layout", name))
         on_choice(ui.channelCombo, lambda name: setattr(state.choices, "channel", name))
         ui.gapsButton.connect("clicked()", self.show_gaps)
         ui.problemsTable.setHorizontalHeaderLabels([_("Times"), _("Left out because"), _("For example")])
@@ -39,11 +39,15 @@ class CohortSection:
     def refresh(self) -> None:
         """Show what was found, and look again when something else is to be looked for."""
         ui, state = self._ui, self._state
-        asked = (state.choices.cohortFolder, state.choices.channel)
+        chosen = state.choices
+        asked = Search(chosen.cohortFolder, chosen.channel, chosen.layout, chosen.synthetic > 0)
         if asked != self._asked:
             self._asked = asked
-            self._look(*asked)
+            self._look(asked)
         found = state.patients
+        layouts = [(_("Recognised by itself"), AUTO), *((layout.title, layout.name) for layout in LAYOUTS)]
+        fill_combo(ui.layoutCombo, layouts, chosen.layout)
+        ui.layoutCombo.enabled = found is None or not found.split
         items = [(_("{name} ({count} patients)").format(name=name or _("unnamed"), count=count), name)
                  for name, count in (found.channels if found else ())]  # fmt: skip
         several = len(items) > 1
@@ -67,15 +71,15 @@ class CohortSection:
         self._search.forget()
         self._asked = None
 
-    def _look(self, folder: Path, channel: str) -> None:
+    def _look(self, search: Search) -> None:
         state = self._state
         state.patients = None
-        if folder == NOWHERE:
+        if search.folder == NOWHERE:
             self._search.forget()
             state.problem = _("Choose the folder of your patients, or of a cohort that is prepared.")
             return
         state.problem = _("Looking for patients…")
-        self._search.ask(lambda: look_for_patients(folder, channel))
+        self._search.ask(lambda: look_for_patients(search))
 
     def _take(self, found: FoundPatients | CronosError) -> None:
         state = self._state

@@ -116,7 +116,7 @@ def _estimate_words(answer: dict[str, Any], steps: int) -> str:
     memory = _memory_words(answer["step_bytes"])
     if answer["free_bytes"] is not None:
         memory = _("{memory} of {free} free").format(memory=memory, free=_memory_words(answer["free_bytes"]))
-    return _(
+    said = _(
         "{shape} voxels, {weights} weights, batches of {batch}: about {memory}, {time} for {steps} steps on {device}."
     ).format(
         shape=shape,
@@ -127,6 +127,9 @@ def _estimate_words(answer: dict[str, Any], steps: int) -> str:
         steps=steps,
         device=answer["device"],
     )
+    if answer["graphics"] > 1:
+        said += " " + _("There are {count} graphics cards.").format(count=answer["graphics"])
+    return said
 
 
 def _memory_words(count: float) -> str:

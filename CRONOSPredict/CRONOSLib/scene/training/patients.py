@@ -61,6 +61,11 @@ class FoundPatients:
                 unit=unit,
             ),
         ]
+        single = sum(len(times) == 1 for times in self.visits)
+        if single:
+            said.append(
+                _("{count} of them have one scan, to learn from changes that are made up.").format(count=single)
+            )
         if self.split:
             said.append(
                 _("{train} to learn from, {validation} to choose on, {test} to measure on.").format(
@@ -79,10 +84,20 @@ class FoundPatients:
         ]
 
 
-def look_for_patients(folder: Path, channel: str) -> FoundPatients | CronosError:
+@dataclass(frozen=True)
+class Search:
+    """Where patients are looked for, and which; fields as `training.order.patients_in` takes them."""
+
+    folder: Path
+    channel: str
+    layout: str
+    single_scans: bool
+
+
+def look_for_patients(search: Search) -> FoundPatients | CronosError:
     """The patients in a folder, or the sentence that says why there are none; works without the scene."""
     try:
-        found = patients_in(folder, channel)
+        found = patients_in(search.folder, search.channel, search.layout, single_scans=search.single_scans)
         settings = usual_settings(found)
         visits = tuple(tuple(visit.time for visit in patient.visits) for patient in found.patients)
         if isinstance(found, Cohort):

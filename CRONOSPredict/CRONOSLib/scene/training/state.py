@@ -100,6 +100,7 @@ class TrainState:
             method=chosen.method,
             settings={**self._chosen_settings(self.patients), **_further_settings(chosen.configFile)},
             channel=self.patients.channel,
+            layout=chosen.layout,
             device=chosen.device,
             devices=chosen.devices,
         )
