@@ -326,6 +326,15 @@ def test_an_image_that_cannot_be_forecast_is_refused(
     assert "bad.nrrd" in sentence
 
 
+@pytest.mark.parametrize("role", ["--mask", "--labels"])
+def test_a_mask_that_is_not_3d_is_refused(
+    refused: Refused, written_patient: list[str], tmp_path: Path, role: str
+) -> None:
+    flat = write(array_image((NOISE[0] > 0.5).astype(np.uint8)), tmp_path / "flat.nrrd")
+    words = ("--target", "2020-06-29", "--method", "lci", role, flat)
+    assert "'flat.nrrd' is not a 3D mask" in refused(*scans(written_patient), *words)
+
+
 def damaged(bundle: Bundle, folder: Path, **values: object) -> Path:
     copy = Path(shutil.copytree(bundle.path, folder))
     description = json.loads((copy / "bundle.json").read_text())
@@ -352,7 +361,8 @@ def test_methods_that_do_not_suit_are_refused(
     assert "needs 2 scans" in refused("--scan", written_patient[0], "--target", "2020-06-29", "--method", "linear")
     assert "was asked for" in refused(*words, "--method", "linear", "--bundle", tiny_bundle.path)
     assert "no solver" in refused(*words, "--bundle", tiny_bundle.path, "--solver", "magic")
-    assert "no device" in refused(*words, *QUICK[:-1], "abacus")
+    for device in ("abacus", "cuda:first", "auto:1"):
+        assert f"no device '{device}'" in refused(*words, *QUICK[:-1], device)
     timed = scans([f"{40 * index}={scan.split('=')[1]}" for index, scan in enumerate(written_patient)])
     beating = (*timed, "--unit", "ms", "--target", "160", "--bundle", tiny_bundle.path)
     assert "--rescale-time" in refused(*beating)

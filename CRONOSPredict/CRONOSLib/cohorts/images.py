@@ -12,7 +12,6 @@ from CRONOSLib.cohorts.manifest import Visit
 from CRONOSLib.errors import CronosError, ImageError, SeriesError
 from CRONOSLib.imaging.dicom import read_dicom
 from CRONOSLib.imaging.dicom_slices import is_dicom, read_slices
-from CRONOSLib.imaging.files import load, open_image
 from CRONOSLib.imaging.folders import files_below
 from CRONOSLib.imaging.reading import Reading
 from CRONOSLib.imaging.volumes import read_frames, read_volume
@@ -36,14 +35,6 @@ def read_images(visits: Sequence[Visit]) -> list[sitk.Image | CronosError]:
         except CronosError as error:
             images.append(error)
     return images
-
-
-def read_mask(path: Path) -> sitk.Image:
-    """Label image of a visit, any values. Raises ImageError when it is missing, damaged or not 3D."""
-    image = load(open_image(path))
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise ImageError(f"'{path.name}' is not a 3D mask. Give one value for each voxel of the scan.")
-    return image
 
 
 def digest(path: Path) -> str:

@@ -89,7 +89,7 @@ def forecast(
     from CRONOSLib.forecast import ForecastOptions
     from CRONOSLib.forecast import forecast as make_forecast
     from CRONOSLib.forecasting.times import target_time
-    from CRONOSLib.imaging.files import load, open_image
+    from CRONOSLib.imaging.volumes import read_mask
     from CRONOSLib.outputs.cohort import CohortRequest
     from CRONOSLib.outputs.folder import check_folder, write_results
 
@@ -132,6 +132,7 @@ def forecast(
     truth = _truth(request.truth, when) if request.truth else None
     if hold_out:
         scans, truth = scans.held_out(when)
+    compared, carried = (read_mask(path) if path else None for path in (mask, labels))
     with progress() as tell:
         result = make_forecast(
             scans,
@@ -139,13 +140,13 @@ def forecast(
             bundle=trained,
             method=method,
             options=options,
-            mask=load(open_image(mask)) if mask else None,
+            mask=compared,
             on_progress=tell,
         )
         tell("Comparing and writing", 1.0)
         comparison = compare_with(result, truth) if truth else None
-        carried = result.carry(load(open_image(labels))) if labels else None
-        write_results(result, out, comparison=comparison, labels=carried, scene_writer=_scene_writer(), force=force)
+        moved = None if carried is None else result.carry(carried)
+        write_results(result, out, comparison=comparison, labels=moved, scene_writer=_scene_writer(), force=force)
     for warning in result.warnings:
         say_warning(warning)
     stdout.print(summary(result, out, comparison))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ def choose_device(name: str) -> torch.device:
     """
     import torch
 
-    if name.split(":")[0] not in DEVICES:
+    if name not in DEVICES and not re.fullmatch(r"cuda:\d+", name):
         raise MethodError(f"There is no device '{name}'. Choose one of {', '.join(DEVICES)}.")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -79,14 +80,17 @@ def computes_in_bf16(precision: str, device: torch.device) -> bool:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Fix the random numbers of Python, NumPy and torch inside the block; the caller's own go on undisturbed after."""
+    """Fix the random numbers of Python, NumPy and torch inside the block; the caller's own go on undisturbed after.
+
+    seed: any whole number
+    """
     import torch
 
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        torch.manual_seed(seed % 2**64)
         try:
             yield
         finally:

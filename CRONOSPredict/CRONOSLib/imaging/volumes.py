@@ -40,6 +40,14 @@ def read_frames(path: Path) -> list[sitk.Image]:
     return [sitk.Cast(frame, sitk.sitkFloat32) for frame in frames]
 
 
+def read_mask(path: Path) -> sitk.Image:
+    """Mask or label map of a scan, any values. Raises ImageError when it is missing, damaged or not 3D."""
+    image = load(open_image(path))
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise ImageError(f"'{path.name}' is not a 3D mask. Give one value for each voxel of the scan.")
+    return image
+
+
 def check_volume(image: sitk.Image, name: str) -> None:
     """Proves that an image is a 3D scan that can be forecast; `name` says which one, a path or a title.
 

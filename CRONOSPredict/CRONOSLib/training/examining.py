@@ -8,12 +8,13 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from CRONOSLib.cohorts.images import digest, read_images, read_mask
+from CRONOSLib.cohorts.images import digest, read_images
 from CRONOSLib.cohorts.manifest import Visit
 from CRONOSLib.cohorts.readers.found import FoundPatient, Skipped
 from CRONOSLib.cohorts.readers.patients import least_visits
 from CRONOSLib.errors import CronosError, OutputError
 from CRONOSLib.imaging.preparation import Preprocessing
+from CRONOSLib.imaging.volumes import read_mask
 from CRONOSLib.series import TimeUnit
 from CRONOSLib.training.prepared_files import read_facts, write_prepared
 

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from CRONOSLib.cohorts.images import read_mask
 from CRONOSLib.cohorts.manifest import Visit, as_written
 from CRONOSLib.errors import OutputError
 from CRONOSLib.imaging.grid import Grid, grid_for
@@ -25,6 +24,7 @@ from CRONOSLib.imaging.intensity import IntensityScale, foreground_of, scales_of
 from CRONOSLib.imaging.preparation import Preprocessing, prepare
 from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.imaging.resampling import resample, resample_mask
+from CRONOSLib.imaging.volumes import read_mask
 from CRONOSLib.series import LongitudinalSeries, Scan, TimeSource, TimeUnit
 from CRONOSLib.whole_folder import whole_folder
 
