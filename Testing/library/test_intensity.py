@@ -55,6 +55,21 @@ def test_each_removes_a_change_of_gain_and_shared_keeps_it() -> None:
     assert shared[1].apply(arrays[1]).max() > 2.5 * shared[0].apply(arrays[0]).max()
 
 
+def test_a_window_keeps_bright_vessels_from_weighing_more_than_tissue() -> None:
+    filled = scan()
+    filled[4, 5, 5:8] = 480.0
+    plain, windowed = (
+        scales_of([scan(), filled], IntensitySpec(scope="shared", window=window))[1] for window in (None, (0.0, 100.0))
+    )
+    error, clipped = ((scale.apply(filled) - scale.apply(scan())).max() for scale in (plain, windowed))
+    assert clipped < 0.3 * error
+    assert (
+        windowed.apply(np.array([-50.0, 0.0, 100.0, 480.0])).tolist()
+        == windowed.apply(np.array([0.0, 0.0, 100.0, 100.0])).tolist()
+    )
+    assert np.allclose(windowed.invert(windowed.apply(scan())), np.clip(scan(), 0, 100), atol=1e-3)
+
+
 def test_one_hot_voxel_does_not_hide_the_tissue() -> None:
     array = scan()
     array[0, 0, 0] = 1e7
@@ -68,7 +83,8 @@ def test_a_constant_scan_becomes_zero(value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"low_percentile": 99.9}, {"high_percentile": 101.0}, {"high_value": 0.0}, {"scope": "all"}]
+    "wrong",
+    [{"low_percentile": 99.9}, {"high_percentile": 101.0}, {"high_value": 0.0}, {"scope": "all"}, {"window": (9, 9)}],
 )
 def test_impossible_scales_are_refused(wrong: dict) -> None:
     with pytest.raises(BundleError):

@@ -151,6 +151,16 @@ def test_a_constant_scan_and_two_slices_are_prepared() -> None:
     assert "visit 0" in prepared.warnings[0]
 
 
+def test_vessels_beyond_the_window_come_back_unchanged_where_nothing_changes() -> None:
+    vessel = body(oblique())
+    preprocessing = Preprocessing(GridSpec(None, 1), IntensitySpec(scope="shared", window=(0.0, 100.0)), Alignment.OFF)
+    prepared = prepare(series_of(body(oblique()), vessel), preprocessing)
+    same = prepared.forecast_from_change(prepared.change_to_native(np.zeros_like(prepared.images[-1, 0])))
+    assert np.array_equal(sitk.GetArrayFromImage(same), sitk.GetArrayFromImage(vessel))
+    assert sitk.GetArrayFromImage(same).max() > 300
+    assert np.ptp(prepared.images) * prepared.scales[-1].scale <= 100 + 1e-3
+
+
 def test_scans_apart_name_themselves() -> None:
     away = body(oblique())
     away.SetOrigin((900.0, 900.0, 900.0))
@@ -160,7 +170,9 @@ def test_scans_apart_name_themselves() -> None:
 
 def test_preprocessing_survives_json() -> None:
     preprocessing = Preprocessing(
-        GridSpec(1.5, 16, (96, 96, 64)), IntensitySpec(2, 98, scope="shared"), alignment=Alignment.AFFINE
+        GridSpec(1.5, 16, (96, 96, 64)),
+        IntensitySpec(2, 98, scope="shared", window=(0, 100)),
+        alignment=Alignment.AFFINE,
     )
     assert Preprocessing.from_json(preprocessing.to_json()) == preprocessing
     assert Preprocessing.from_json({}) == Preprocessing()

@@ -11,6 +11,9 @@ import SimpleITK as sitk
 
 from CRONOSLib.errors import BundleError
 
+TISSUE_WINDOW_HU = (0.0, 100.0)
+"""Brain tissue on CT, with and without contrast agent; bone and the great vessels at their peak lie above."""
+
 
 @dataclass(frozen=True)
 class IntensitySpec:
@@ -23,15 +26,21 @@ class IntensitySpec:
     high_value:      leaves room above for what is brighter, since metrics clip at 1
     scope:           "each" scales every context scan by its own statistics, for intensities without unit (MR);
                      "shared" takes one scale for all of them, where intensities mean something (CT, perfusion, cine)
+    window:          lowest and highest intensity that a method sees, in the scan's units (HU); what lies beyond takes
+                     the edge, in contexts and in truths. So a few vessels full of contrast agent do not outweigh the
+                     tissue. None: nothing is clipped
 
-    Percentages, 0…100. Nothing is clipped, so that the way back is exact. A target never contributes.
-    Raises BundleError when the percentiles are out of order or the scope is unknown.
+    Percentages, 0…100. A target never contributes. Without a window the way back is exact; with one, intensities
+    beyond it are lost to the method, but a forecast is the last scan plus a change, which keeps them where nothing
+    changes.
+    Raises BundleError when the percentiles or the edges are out of order or the scope is unknown.
     """
 
     low_percentile: float = 1.0
     high_percentile: float = 90.0
     high_value: float = 0.7
     scope: Literal["each", "shared"] = "each"
+    window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.low_percentile < self.high_percentile <= 100:
@@ -43,20 +52,28 @@ class IntensitySpec:
             raise BundleError(
                 f"The high intensity percentile cannot become {self.high_value:g}. Give a number above 0, such as 0.7."
             )
+        if self.window is not None and not (len(self.window) == 2 and self.window[0] < self.window[1]):
+            raise BundleError(
+                f"The intensity window {self.window} is no lower and higher edge. Correct the preprocessing settings."
+            )
         if self.scope not in ("each", "shared"):
             raise BundleError(f"The intensity scope '{self.scope}' is unknown. Use 'each' or 'shared'.")
 
 
 @dataclass(frozen=True)
 class IntensityScale:
-    """Linear map between a scan's units and normalised intensity: normalised = (intensity − offset) / scale."""
+    """Linear map between a scan's units and normalised intensity: normalised = (intensity − offset) / scale.
+
+    window: as `IntensitySpec` describes it
+    """
 
     offset: float
     scale: float
+    window: tuple[float, float] | None = None
 
     def apply(self, array: np.ndarray) -> np.ndarray:
-        """Normalised intensity of intensities in the scan's units, any shape, float32."""
-        return ((np.asarray(array, np.float64) - self.offset) / self.scale).astype(np.float32)
+        """Normalised intensity of intensities in the scan's units, any shape, float32; clipped to the window."""
+        return ((_inside(np.asarray(array, np.float64), self.window) - self.offset) / self.scale).astype(np.float32)
 
     def invert(self, array: np.ndarray) -> np.ndarray:
         """Intensity in the scan's units of normalised intensity, any shape, float32."""
@@ -98,7 +115,12 @@ def foreground_threshold(array: np.ndarray) -> float:
 
 
 def _scale_of(array: np.ndarray, spec: IntensitySpec) -> IntensityScale:
+    array = _inside(array, spec.window)
     low = float(np.percentile(array, spec.low_percentile))
     foreground = array[array > foreground_threshold(array)]
     high = float(np.percentile(foreground, spec.high_percentile)) if foreground.size else low
-    return IntensityScale(low, (high - low) / spec.high_value if high > low else 1.0)
+    return IntensityScale(low, (high - low) / spec.high_value if high > low else 1.0, spec.window)
+
+
+def _inside(array: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
+    return array if window is None else np.clip(array, *window)

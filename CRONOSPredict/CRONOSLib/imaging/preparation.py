@@ -28,10 +28,8 @@ class Preprocessing:
     def to_json(self) -> dict[str, Any]:
         """Plain values for bundle.json."""
         return {
-            "grid": {
-                name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.grid).items()
-            },
-            "intensity": asdict(self.intensity),
+            "grid": _swapped(asdict(self.grid), tuple, list),
+            "intensity": _swapped(asdict(self.intensity), tuple, list),
             "alignment": self.alignment.value,
         }
 
@@ -42,16 +40,12 @@ class Preprocessing:
         Raises BundleError when a name or a value is unknown.
         """
         try:
-            grid: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in values.get("grid", {}).items()
-            }
             unknown = set(values) - {"grid", "intensity", "alignment"}
             if unknown:
                 raise ValueError(f"unknown {', '.join(sorted(unknown))}")
             return cls(
-                GridSpec(**grid),
-                IntensitySpec(**values.get("intensity", {})),
+                GridSpec(**_swapped(values.get("grid", {}), list, tuple)),
+                IntensitySpec(**_swapped(values.get("intensity", {}), list, tuple)),
                 Alignment(values.get("alignment", Alignment.RIGID.value)),
             )
         except (TypeError, ValueError, AttributeError) as error:
@@ -183,6 +177,11 @@ def bring_to_last(series: LongitudinalSeries, scan: Scan, kind: Alignment) -> si
     """
     report = _align(scan, series.last, kind, None)
     return resample(scan.image, Grid.of(series.last.image), report.transform)
+
+
+def _swapped(values: Mapping[str, Any], kind: type, other: type) -> dict[str, Any]:
+    """The values, those of one kind as another: JSON knows no tuples."""
+    return {name: other(value) if isinstance(value, kind) else value for name, value in values.items()}
 
 
 def _align(scan: Scan, last: Scan, kind: Alignment, mask: sitk.Image | None) -> AlignmentReport:

@@ -99,6 +99,9 @@ AT_3_MM = Preprocessing(GridSpec(spacing_mm=3.0))
 """Heads scanned over months: rigidly aligned, voxels of 3 mm."""
 
 
-def one_examination(size: tuple[int, int, int]) -> Preprocessing:
-    """The frames of one examination: one intensity scale, not aligned, stretched to `size` voxels along x, y, z."""
-    return Preprocessing(GridSpec(stretch_to=size), IntensitySpec(scope="shared"), Alignment.OFF)
+def one_examination(size: tuple[int, int, int], window: tuple[float, float] | None = None) -> Preprocessing:
+    """The frames of one examination: one intensity scale, not aligned, stretched to `size` voxels along x, y, z.
+
+    window: of the intensities, as `IntensitySpec` describes it
+    """
+    return Preprocessing(GridSpec(stretch_to=size), IntensitySpec(scope="shared", window=window), Alignment.OFF)

@@ -16,6 +16,7 @@ from CRONOSLib.cohorts.readers.trees import folders_named, holds
 from CRONOSLib.errors import CronosError
 from CRONOSLib.imaging.bids import bids_name
 from CRONOSLib.imaging.frames import frame_times
+from CRONOSLib.imaging.intensity import TISSUE_WINDOW_HU
 from CRONOSLib.series import TimeUnit
 
 _PATIENT = re.compile(r"sub-stroke\w*\d+")
@@ -82,5 +83,5 @@ LAYOUT = Layout(
     recognises=lambda folder: holds(folder, "sub-stroke*/ses-*/*_ctp.nii.gz"),
     find=find,
     channel=_CHANNEL,
-    preprocessing=one_examination((128, 128, 16)),  # the published grid, CRONOS section 4
+    preprocessing=one_examination((128, 128, 16), TISSUE_WINDOW_HU),  # the published grid, CRONOS section 4
 )

@@ -9,6 +9,7 @@ from typing import Any
 from CRONOSLib.cohorts.manifest import Visit
 from CRONOSLib.cohorts.simulators.cohort import TRUTH, Simulator, frame_name, write_image
 from CRONOSLib.cohorts.simulators.perfusion import PerfusionPatient, PerfusionSettings, simulate_perfusion_patient
+from CRONOSLib.imaging.intensity import TISSUE_WINDOW_HU
 from CRONOSLib.series import TimeUnit
 
 _LABELS = Path(TRUTH) / "labels.nrrd"
@@ -35,6 +36,12 @@ PERFUSION = Simulator(
     simulate=simulate_perfusion_patient,
     write=_write,
     visit=_visit,
-    usual={"preprocessing": {"grid": {"spacing_mm": 3.0}, "intensity": {"scope": "shared"}, "alignment": "off"}},
+    usual={
+        "preprocessing": {
+            "grid": {"spacing_mm": 3.0},
+            "intensity": {"scope": "shared", "window": list(TISSUE_WINDOW_HU)},
+            "alignment": "off",
+        }
+    },
 )
 """Strokes followed by CT perfusion; mirrors ISLES."""
