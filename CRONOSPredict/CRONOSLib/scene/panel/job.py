@@ -22,6 +22,7 @@ from CRONOSLib.scene.panel.reading import SeriesReader
 from CRONOSLib.scene.panel.slices import Slices, Work
 from CRONOSLib.scene.panel.state import PanelState
 from CRONOSLib.scene.results import ResultNodes, adding_results
+from CRONOSLib.scene.threads import let_threads_run
 from CRONOSLib.worker.client import Listener, WorkerClient
 from CRONOSLib.worker.job import CheckJob, ForecastJob, ForecastResult
 from CRONOSLib.worker.protocol import Device
@@ -240,6 +241,7 @@ class PanelJob:
         self._slices.step()
         self._aside.step()
         if self._client is not None:
+            let_threads_run()
             self._client.poll()
         busy = self._client is not None and self._client.busy
         if not (self._slices.busy or self._aside.busy or busy or self._waits_for_devices):

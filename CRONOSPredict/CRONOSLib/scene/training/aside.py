@@ -9,9 +9,11 @@ from typing import Generic, TypeVar
 
 import qt
 
+from CRONOSLib.scene.threads import let_threads_run
+
 T = TypeVar("T")
 _PATIENCE_MS = 300  # until a choice is taken for made: paths and numbers are typed
-_POLL_MS = 50
+_POLL_MS = 20
 
 
 class Aside(Generic[T]):
@@ -61,6 +63,7 @@ class Aside(Generic[T]):
         if self._answers is None:
             self._poll.stop()
             return
+        let_threads_run()
         try:
             answer = self._answers.get_nowait()
         except Empty:
