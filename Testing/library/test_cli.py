@@ -419,6 +419,11 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing(
     assert list((tmp_path / "results").iterdir()) == []
 
 
+def _hear_ctrl_c() -> None:
+    """What a shell starts in the background, these tests perhaps, is deaf to Ctrl-C, and so are its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
 def test_a_real_ctrl_c_shows_no_traceback(written_patient: list[str], tmp_path: Path) -> None:
     slow = "import time; from CRONOSLib.outputs import folder\n"
@@ -427,7 +432,12 @@ def test_a_real_ctrl_c_shows_no_traceback(written_patient: list[str], tmp_path: 
     code = f"{slow}\nimport sys; sys.argv = ['cronos', *{words!r}]; from CRONOSLib.cli import main; main()"
     pipe = subprocess.PIPE
     running = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT / "CRONOSPredict", stdout=pipe, stderr=pipe, text=True
+        [sys.executable, "-c", code],
+        cwd=ROOT / "CRONOSPredict",
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        preexec_fn=_hear_ctrl_c,
     )
     assert running.stdout is not None
     assert running.stdout.readline() == "busy\n"
