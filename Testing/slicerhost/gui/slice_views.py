@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import slicer
+import vtk
 from PySide6 import QtGui
-from vtk.util import numpy_support
+
+from .drawing import SliceCanvas
 
 
 class SliceWidget:
     """One slice view, with the invokable methods of qMRMLSliceWidget that the modules use."""
 
-    def __init__(self, slice_node) -> None:
+    def __init__(self, slice_node, application_logic) -> None:
         self._logic = slicer.vtkMRMLSliceLogic()
         self._logic.SetMRMLScene(slice_node.GetScene())
         self._logic.SetSliceNode(slice_node)
         slice_node.SetDimensions(300, 300, 1)
+        application_logic.GetSliceLogics().AddItem(self._logic)
+        self._application_logic = application_logic
+        self._canvas: SliceCanvas | None = None
 
     def sliceLogic(self):
         """The view's vtkMRMLSliceLogic."""
@@ -40,15 +45,9 @@ class SliceWidget:
         offset = node.GetSliceOffset()
         self._logic.FitSliceToBackground(width, height)
         node.SetSliceOffset(offset)
-        if not self._logic.GetSliceCompositeNode().GetBackgroundVolumeID():
-            return QtGui.QImage(width, height, QtGui.QImage.Format_Grayscale8)
-        port = self._logic.GetImageDataConnection()
-        port.GetProducer().Update()
-        image = port.GetProducer().GetOutputDataObject(port.GetIndex())
-        columns, rows, _ = image.GetDimensions()
-        pixels = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, -1)
-        pixels = pixels[::-1, :, :3].copy()
-        return QtGui.QImage(pixels.data, columns, rows, 3 * columns, QtGui.QImage.Format_RGB888).copy()
+        if self._canvas is None:
+            self._canvas = SliceCanvas(self._logic, self._application_logic)
+        return self._canvas.picture(width, height)
 
 
 class SliceController:
@@ -69,6 +68,10 @@ class LayoutManager:
     def __init__(self, scene) -> None:
         self._logic = slicer.vtkMRMLLayoutLogic()
         self._logic.SetMRMLScene(scene)
+        self._application_logic = slicer.vtkMRMLApplicationLogic()
+        self._application_logic.SetSliceLogics(vtk.vtkCollection())
+        if scene.GetFirstNodeByClass("vtkMRMLInteractionNode") is None:
+            scene.AddNode(slicer.vtkMRMLInteractionNode())
         self._widgets: dict[str, SliceWidget] = {}
         self._map_views()
 
@@ -104,5 +107,5 @@ class LayoutManager:
             node = self._logic.GetMRMLScene().GetSingletonNode(name, "vtkMRMLSliceNode")
             if node is None:
                 return None
-            self._widgets[name] = SliceWidget(node)
+            self._widgets[name] = SliceWidget(node, self._application_logic)
         return self._widgets[name]
