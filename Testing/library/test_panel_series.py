@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 
 import numpy as np
@@ -173,7 +172,7 @@ def test_the_list_and_the_dates_come_back_with_the_scene(panel, visits, choose, 
     assert texts(panel, WHEN) == ["2019-12-31", "2020-03-01", "2020-04-30"]
 
 
-def test_a_panel_opens_within_half_a_second_and_without_torch(host) -> None:
+def test_a_panel_opens_without_torch(host) -> None:
     import subprocess
     import sys
     from pathlib import Path
@@ -191,16 +190,19 @@ def test_a_panel_opens_within_half_a_second_and_without_torch(host) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_dragging_the_target_answers_at_once_with_many_scans(panel, head, choose) -> None:
+def test_dragging_the_target_looks_at_no_voxel(panel, head, choose, monkeypatch) -> None:
     hierarchy = SubjectHierarchy(slicer.mrmlScene)
     patient = hierarchy.add_patient("Ada")
     for month in range(1, 13):
         hierarchy.place(add_volume(slicer.mrmlScene, head(5), f"T1 2020-{month:02}-01"), patient)
     choose(panel, "All 12 scans of Ada")
-    start = time.perf_counter()
+    read: list = []
+    monkeypatch.setattr(slicer.util, "arrayFromVolume", read.append)
+    monkeypatch.setattr("CRONOSLib.scene.panel.reading.image_of", read.append)
     for position in range(0, 200, 20):
         panel.ui.targetSlider.value = position
-    assert (time.perf_counter() - start) / 10 < 0.2
+    assert panel.ui.targetDistanceSpin.value == 180 - 335
+    assert not read
 
 
 def test_the_sample_patient_is_offered_in_sample_data_and_loads_with_its_dates(panel, choose, monkeypatch) -> None:

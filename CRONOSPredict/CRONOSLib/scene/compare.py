@@ -18,6 +18,15 @@ _LAYOUT_ID = 5120
 _VIEW_GROUP = 512
 """Linked views move together when they are of one group; other views of the user do not."""
 
+_RIGHT, _BELOW = (0.95, 0.5), (0.5, 0.05)
+_LEGEND_SIZE = (0.12, 0.6)
+"""Of the view: across and along the colour bar, with its text."""
+
+_TEXT_BACKGROUND = 0.6
+
+_COARSE = 20.0
+"""Range of a map above which its colour bar needs no decimals, in the scan's units."""
+
 
 def show_comparison(
     layout_manager,
@@ -41,29 +50,34 @@ def show_comparison(
     for plane in planes:
         for column, node in zip(_COLUMNS, (last_scan, results.forecast, results.change)):
             show_alone(layout_manager.sliceWidget(_view_name(column, plane)), node, _VIEW_GROUP)
-    _show_legend(layout_manager, results.change, planes)
+    _show_legend(layout_manager, results.change, planes, labels[2])
     views = [layout_manager.sliceWidget(_view_name(column, plane)) for plane in planes for column in _COLUMNS]
     strength = np.abs(slicer.util.arrayFromVolume(results.change))
     jump_to([view.mrmlSliceNode() for view in views], place_of_most(strength, results.change))
 
 
-def _show_legend(layout_manager, change: slicer.vtkMRMLScalarVolumeNode, planes: Sequence[str]) -> None:
-    """A colour bar in the views of the change only; its title tells the quantity."""
-    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(change)
+def _show_legend(layout_manager, change: slicer.vtkMRMLScalarVolumeNode, planes: Sequence[str], quantity: str) -> None:
+    """A colour bar in the views of the change only; it stands where the slices are most likely to leave room."""
+    colors = slicer.vtkSlicerColorLogic
+    earlier = colors.GetColorLegendDisplayNode(change)
+    if earlier is not None:  # views that are younger than a colour bar do not draw it
+        change.GetScene().RemoveNode(earlier)
+    legend = colors.AddDefaultColorLegendDisplayNode(change)
     if legend is None:
         return
-    rename_legend(change)
+    legend.SetTitleText(f"{quantity}, {_unit_of(change)}")
+    legend.SetLabelFormat("%.0f" if change.GetDisplayNode().GetWindow() > _COARSE else "%.2g")
+    upright = len(planes) > 1  # three rows make low views
+    legend.SetOrientation(legend.Vertical if upright else legend.Horizontal)
+    legend.SetPosition(*(_RIGHT if upright else _BELOW))
+    legend.SetSize(*_LEGEND_SIZE)
+    for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
+        text.SetBackgroundColor(0.0, 0.0, 0.0)  # white text would be lost on white, which stands for no change
+        text.SetBackgroundOpacity(_TEXT_BACKGROUND)
     legend.RemoveAllViewNodeIDs()
     for plane in planes:
         view = layout_manager.sliceWidget(_view_name(_COLUMNS[2], plane)).mrmlSliceNode()
         legend.AddViewNodeID(view.GetID())
-
-
-def rename_legend(change: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Let the colour bar of a map of change, where it has one, tell its name and unit."""
-    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(change)
-    if legend is not None:
-        legend.SetTitleText(f"{change.GetName()}, {_unit_of(change)}")
 
 
 def _unit_of(node: slicer.vtkMRMLScalarVolumeNode) -> str:

@@ -7,7 +7,6 @@ from functools import partial
 import slicer
 from slicer.i18n import tr as _
 
-from CRONOSLib.scene.compare import rename_legend
 from CRONOSLib.scene.panel.installing import missing_packages
 from CRONOSLib.scene.panel.job import ForecastOrder
 from CRONOSLib.scene.panel.results_section import ResultsSection
@@ -54,7 +53,6 @@ class Live:
         if last is None or self._state.choices is None:
             return
         nodes = add_results(slicer.mrmlScene, result, last, live=True)
-        rename_legend(nodes.change)
         self._run.say("\n".join(nodes.warnings))
         if self._state.choices.forecast is nodes.forecast:
             self._results.refresh()
