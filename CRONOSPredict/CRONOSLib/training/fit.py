@@ -72,7 +72,7 @@ def fit(
     is full, OutOfMemoryError when a step does not fit.
     """
     if not method_entry(method).learns(settings.preset):
-        raise CohortError(f"Method '{method}' has nothing to train. Choose a CRONOS method.")
+        raise CohortError(f"Method '{method}' has nothing to train. Choose one that needs a bundle (cronos methods).")
     processes = Processes.of_environment()
     settings.check_shares(processes.world)
     where = choose_device(device)
@@ -121,8 +121,8 @@ class _Run:
     def whole(self, command: str) -> FitResult | None:
         """Prepare, train, measure, save."""
         self._enter(RunState.PREPARING, "Preparing the patients")
+        model = self._fresh()  # before the patients, which take long: a wrong name is said at once
         splits = self._prepared()
-        model = self._fresh()
         self.settings = self.processes.by_first(lambda: self._sized(model, splits["train"]))
         if self.processes.first:
             self.folder.claim(self._record())
