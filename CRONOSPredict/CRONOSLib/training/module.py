@@ -62,8 +62,8 @@ class TrainedMethod(lightning.LightningModule):
     def _not_finite(self) -> str:
         return (
             f"The loss of step {self.global_step + 1} is no finite number; its patients are "
-            f"{', '.join(self.subjects(self.global_step))}. The last good checkpoint, if any, is kept. Look at the scans of "
-            "these patients, or train in another folder at a lower learning rate."
+            f"{', '.join(self.subjects(self.global_step))}. The last good checkpoint, if any, is kept. Look at the "
+            "scans of these patients, or train in another folder at a lower learning rate."
         )
 
     @contextmanager
