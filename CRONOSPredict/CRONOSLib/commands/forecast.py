@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,30 +16,37 @@ from CRONOSLib.errors import SeriesError
 from CRONOSLib.imaging.registration import Alignment
 
 if TYPE_CHECKING:
+    from CRONOSLib.bundles.bundle import Bundle
+    from CRONOSLib.evaluation.comparison import Comparison
+    from CRONOSLib.forecast import Forecast, ForecastOptions
+    from CRONOSLib.imaging.sources import Source
     from CRONOSLib.outputs.folder import SceneWriter
-    from CRONOSLib.series import LongitudinalSeries, Scan
-
-
-class Align(str, Enum):
-    """Choices of --align."""
-
-    off = "off"
-    rigid = "rigid"
-    affine = "affine"
+    from CRONOSLib.series import LongitudinalSeries, Scan, TimeUnit
 
 
 @dataclass(frozen=True)
 class Request:
     """What the user asked to forecast.
 
-    scans:  WHEN=PATH or PATH, as typed; a path may be a folder, a manifest or a 4D file
-    target: as typed
-    truth:  the true scan, to compare with
+    scans:    WHEN=PATH or PATH, as typed; a path may be a folder, a manifest or a 4D file
+    target:   as typed
+    truth:    the true scan, to compare with
+    unit, frame_times, modality, patient: as `read_series` takes them
+    hold_out: use only the scans before the target, and compare with the one at it
+    mask:     of the last scan: what the alignment compares
+    labels:   of the last scan, to carry to the target
     """
 
     scans: tuple[str, ...]
     target: str
     truth: Path | None = None
+    unit: TimeUnit | None = None
+    frame_times: list[float] | None = None
+    modality: str | None = None
+    patient: str | None = None
+    hold_out: bool = False
+    mask: Path | None = None
+    labels: Path | None = None
 
 
 def forecast(
@@ -56,7 +62,7 @@ def forecast(
     hold_out: Annotated[
         bool, typer.Option("--hold-out", help="Use only scans before the target, and compare with the one at it.")
     ] = False,
-    align: Annotated[Align | None, typer.Option(help="How earlier scans are brought onto the last one.")] = None,
+    align: Annotated[Alignment | None, typer.Option(help="How earlier scans are brought onto the last one.")] = None,
     mask: Annotated[Path | None, typer.Option(help="Mask of the last scan: what the alignment compares.")] = None,
     unit: Annotated[str | None, typer.Option(help="Unit of times: ms, s, day, week or year.")] = None,
     frame_times: Annotated[str | None, typer.Option(help="Times of a 4D file's frames: 0,40,80.")] = None,
@@ -85,18 +91,14 @@ def forecast(
     from CRONOSLib.bundles.store import chosen_bundle
     from CRONOSLib.commands.forecast_cohort import forecast_manifest, refuse_together
     from CRONOSLib.dates import parse_unit
-    from CRONOSLib.evaluation.comparison import compare as compare_with
     from CRONOSLib.forecast import ForecastOptions
-    from CRONOSLib.forecast import forecast as make_forecast
-    from CRONOSLib.forecasting.times import target_time
-    from CRONOSLib.imaging.volumes import read_mask
     from CRONOSLib.outputs.cohort import CohortRequest
-    from CRONOSLib.outputs.folder import check_folder, write_results
+    from CRONOSLib.outputs.folder import check_folder
 
     _silence_itk()
     time_unit = parse_unit(unit) if unit else None
     options = ForecastOptions(
-        alignment=Alignment(align.value) if align else None,
+        alignment=align,
         solver=solver,
         steps=steps,
         samples=samples,
@@ -108,8 +110,12 @@ def forecast(
         preset=preset,
     )
     if manifest is not None:
-        single: dict[str, object] = {"series": series, "scan": scan, "target": target, "compare": compare, "mask": mask}
-        single |= {
+        single: dict[str, object] = {
+            "series": series,
+            "scan": scan,
+            "target": target,
+            "compare": compare,
+            "mask": mask,
             "labels": labels,
             "frame_times": frame_times,
             "modality": modality,
@@ -121,35 +127,43 @@ def forecast(
         forecast_manifest(whole, out, jobs=jobs, force=force, scene_writer=_scene_writer())
         return
     refuse_together("without --manifest", {"days": days, "jobs": jobs > 1})
-    request = _sample() if sample else _request(series, scan, target, compare)
+    request = replace(
+        _sample() if sample else _request(series, scan, target, compare),
+        unit=time_unit,
+        frame_times=_numbers(frame_times) if frame_times else None,
+        modality=modality,
+        patient=patient,
+        hold_out=hold_out,
+        mask=mask,
+        labels=labels,
+    )
     if out is None:
         raise SeriesError("Nothing says where the results go. Give a folder with --out.")
     check_folder(out, force=force)
-    trained = chosen_bundle(bundle, method)
-    scans = _read(request.scans, unit, frame_times, modality, patient)
-    when = target_time(scans, request.target, time_unit)
-    scans.horizon(when)
-    truth = _truth(request.truth, when) if request.truth else None
-    if hold_out:
-        scans, truth = scans.held_out(when)
-    compared, carried = (read_mask(path) if path else None for path in (mask, labels))
-    with progress() as tell:
-        result = make_forecast(
-            scans,
-            when,
-            bundle=trained,
-            method=method,
-            options=options,
-            mask=compared,
-            on_progress=tell,
-        )
-        tell("Comparing and writing", 1.0)
-        comparison = compare_with(result, truth) if truth else None
-        moved = None if carried is None else result.carry(carried)
-        write_results(result, out, comparison=comparison, labels=moved, scene_writer=_scene_writer(), force=force)
+    result, comparison = _forecast(request, chosen_bundle(bundle, method), method, options, out, force)
     for warning in result.warnings:
         say_warning(warning)
     stdout.print(summary(result, out, comparison))
+
+
+def _forecast(
+    request: Request, bundle: Bundle | None, method: str | None, options: ForecastOptions, out: Path, force: bool
+) -> tuple[Forecast, Comparison | None]:
+    """Read, forecast, compare and write."""
+    from CRONOSLib.evaluation.comparison import compare
+    from CRONOSLib.forecast import forecast
+    from CRONOSLib.imaging.volumes import read_mask
+    from CRONOSLib.outputs.folder import write_results
+
+    scans, when, truth = _read(request)
+    mask, labels = (read_mask(path) if path else None for path in (request.mask, request.labels))
+    with progress() as tell:
+        result = forecast(scans, when, bundle=bundle, method=method, options=options, mask=mask, on_progress=tell)
+        tell("Comparing and writing", 1.0)
+        comparison = compare(result, truth) if truth else None
+        carried = None if labels is None else result.carry(labels)
+        write_results(result, out, comparison=comparison, labels=carried, scene_writer=_scene_writer(), force=force)
+    return result, comparison
 
 
 def _request(series: list[Path] | None, scan: list[str] | None, target: str | None, compare: Path | None) -> Request:
@@ -175,22 +189,27 @@ def _sample() -> Request:
     raise SeriesError("The sample patient has no true scan. Install CRONOS again, or give your own scans.")
 
 
-def _read(
-    scans: tuple[str, ...], unit: str | None, frame_times: str | None, modality: str | None, patient: str | None
-) -> LongitudinalSeries:
-    from CRONOSLib.dates import parse_unit
+def _read(request: Request) -> tuple[LongitudinalSeries, float, Scan | None]:
+    """The scans to forecast from, the target in their unit, and the true scan where one is to be compared with."""
+    from CRONOSLib.forecasting.times import target_time
     from CRONOSLib.imaging.sources import read_series
 
-    return read_series(
-        [_source(text) for text in scans],
-        unit=parse_unit(unit) if unit else None,
-        frame_times=_numbers(frame_times) if frame_times else None,
-        modality=modality,
-        patient=patient,
+    series = read_series(
+        [_source(text) for text in request.scans],
+        unit=request.unit,
+        frame_times=request.frame_times,
+        modality=request.modality,
+        patient=request.patient,
     )
+    when = target_time(series, request.target, request.unit)
+    series.horizon(when)
+    if request.hold_out:
+        earlier, held_out = series.held_out(when)
+        return earlier, when, held_out
+    return series, when, _truth(request.truth, when) if request.truth else None
 
 
-def _source(text: str):
+def _source(text: str) -> Source:
     """WHEN=PATH; without `=`, or when a file has such a name, the time is read from the scan."""
     from CRONOSLib.imaging.sources import Source
 
