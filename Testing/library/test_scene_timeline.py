@@ -113,6 +113,16 @@ def test_everything_stands_under_the_patient(scans) -> None:
         assert tree.GetItemAncestorAtLevel(tree.GetItemByDataNode(node), "Patient") == patient
 
 
+def test_what_the_user_put_under_a_sequence_stays_when_that_is_replaced(scans) -> None:
+    timeline = played(scans, 150)
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    drawn = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+    folder = tree.GetItemParent(tree.GetItemByDataNode(timeline.sequence))
+    tree.CreateItem(tree.GetItemByDataNode(timeline.sequence), drawn)
+    played(scans, 170)
+    assert tree.GetItemParent(tree.GetItemByDataNode(drawn)) == folder
+
+
 def test_a_saved_scene_keeps_sequence_browser_and_plot(scans, tmp_path: Path) -> None:
     made = played(scans, 90, 240)
     plot_course(made, list(course_of(made, Quantity.MEAN)), WORDS)

@@ -63,10 +63,13 @@ class SubjectHierarchy:
             self._node.CreateItem(parent, node)
 
     def remove(self, node: slicer.vtkMRMLNode) -> None:
-        """Take a data node out of its scene, with its item and what only it has: display and storage."""
+        """Take a data node out of its scene, with its item and what only it has: display and storage.
+
+        What the user put under its item stays, under the item above.
+        """
         item = self._node.GetItemByDataNode(node)
         if item:
-            self._node.RemoveItem(item, False)
+            self._node.RemoveItem(item, False, False)
         scene, own = node.GetScene(), []
         if node.IsA("vtkMRMLDisplayableNode"):
             own += [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
