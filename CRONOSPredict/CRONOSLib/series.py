@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 
 import SimpleITK as sitk
 
-from CRONOSLib.errors import SeriesError
+from CRONOSLib.errors import DateError, SeriesError
 
 _SECONDS_PER_DAY = 86_400.0
 
@@ -105,21 +105,21 @@ class LongitudinalSeries:
         object.__setattr__(self, "warnings", tuple(self.warnings) + tuple(_differences(ordered)))
 
     @classmethod
-    def from_dates(cls, scans: Iterable[Scan], warnings: Iterable[str] = ()) -> LongitudinalSeries:
-        """Series in days since the earliest date; every scan must carry a `date`.
+    def from_dates(
+        cls, scans: Iterable[Scan], unit: TimeUnit = TimeUnit.DAY, warnings: Iterable[str] = ()
+    ) -> LongitudinalSeries:
+        """Series of scans with a `date` each, whose times count from the earliest one.
 
-        Raises SeriesError when a scan has no date.
+        Raises DateError when a scan has no date, SeriesError as the series itself.
         """
-        scans = tuple(scans)
+        dates: list[tuple[Scan, datetime]] = []
         for scan in scans:
             if scan.date is None:
-                raise SeriesError(f"Scan '{scan.name}' has no date. Give it one, for example 2024-03-01.")
-        epoch = min((scan.date for scan in scans if scan.date), default=None)
-        dated = tuple(
-            Scan(**{**vars(scan), "time": _days_between(epoch, scan.date)})  # type: ignore[arg-type]
-            for scan in scans
-        )
-        return cls(dated, TimeUnit.DAY, epoch, tuple(warnings))
+                raise DateError(f"Scan '{scan.name}' has no date. Give it one, for example 2024-03-01.")
+            dates.append((scan, scan.date))
+        epoch = min((date for _, date in dates), default=datetime.min)
+        timed = (replace(scan, time=TimeUnit.DAY.convert(_days_between(epoch, date), unit)) for scan, date in dates)
+        return cls(tuple(timed), unit, epoch, tuple(warnings))
 
     def __len__(self) -> int:
         return len(self.scans)

@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from CRONOSLib.errors import DateError
 from CRONOSLib.series import LongitudinalSeries, Scan, TimeSource, TimeUnit
@@ -69,7 +69,8 @@ def join(readings: Sequence[Reading], unit: TimeUnit | None) -> LongitudinalSeri
     if None not in units:
         timed = [(scan, reading.unit) for reading in readings for scan in reading.scans if reading.unit]
         return _from_times(timed, unit or timed[0][1], everything)
-    return _from_dates([scan for reading in readings for scan in reading.scans], unit or TimeUnit.DAY, everything)
+    dated = (scan for reading in readings for scan in reading.scans)
+    return LongitudinalSeries.from_dates(dated, unit or TimeUnit.DAY, everything)
 
 
 def _with_different_names(readings: Sequence[Reading]) -> list[Reading]:
@@ -89,16 +90,3 @@ def _from_times(
 ) -> LongitudinalSeries:
     converted = (dataclasses.replace(scan, time=own.convert(scan.time, unit)) for scan, own in scans)
     return LongitudinalSeries(tuple(converted), unit, None, warnings)
-
-
-def _from_dates(scans: Sequence[Scan], unit: TimeUnit, warnings: tuple[str, ...]) -> LongitudinalSeries:
-    for scan in scans:
-        if scan.date is None:
-            raise DateError(f"Scan '{scan.name}' has no date. Give it one, for example 2024-03-01.")
-    epoch = min(scan.date for scan in scans if scan.date)
-    dated = (
-        dataclasses.replace(scan, time=TimeUnit.DAY.convert((scan.date - epoch) / timedelta(days=1), unit))
-        for scan in scans
-        if scan.date
-    )
-    return LongitudinalSeries(tuple(dated), unit, epoch, warnings)
