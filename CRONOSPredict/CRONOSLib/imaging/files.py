@@ -6,8 +6,9 @@ import gzip
 import math
 import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -131,13 +132,13 @@ def _chunks(path: Path, start: int, length: int) -> Iterator[bytes]:
             yield chunk
 
 
-def _byte_order(header: Path) -> str:
+def _byte_order(header: Path) -> Literal["<", ">"]:
     """Of a NIfTI header, which begins with its own length: 348, or 540 in the second version."""
     with _opened(header) as file:
         return "<" if int.from_bytes(file.read(4), "little") in (348, 540) else ">"
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> BufferedIOBase:
     return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
 
 
