@@ -75,14 +75,19 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def config(growing_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("configuration"), growing_cohort)
+    pairs = [("tiny", "lci"), ("linear", "broken")]
+    return written(tmp_path_factory.mktemp("configuration"), growing_cohort, pairs=pairs)
 
 
 @pytest.fixture(scope="module")
 def finished(config: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     """Folder and last words of a whole benchmark."""
     out = tmp_path_factory.mktemp("benchmark") / "out"
-    return out, cronos_benchmark("--config", config, "--out", out, "--page", out.parent / "page.md")
+    remarks = out.parent / "remarks.md"
+    remarks.write_text("## What it shows\n\nNothing yet.\n")
+    return out, cronos_benchmark(
+        "--config", config, "--out", out, "--page", out.parent / "page.md", "--remarks", remarks
+    )
 
 
 def test_every_method_is_a_row_per_patient_and_seed(finished: tuple[Path, Result], growing_cohort: Path) -> None:
@@ -95,6 +100,13 @@ def test_every_method_is_a_row_per_patient_and_seed(finished: tuple[Path, Result
     assert {row["forecasts"] for row in rows} == {"2"}
     assert all(float(row["skill"]) == 0 for row in rows if row["method"] == "lci")
     assert all(row["ssim"] and row["psnr"] and row["nrmse_euclidean"] for row in rows)
+
+
+def test_a_pair_is_the_difference_of_its_skills(finished: tuple[Path, Result]) -> None:
+    rows = [row for row in rows_of(finished[0] / "results.csv") if not row["problem"]]
+    tiny, lci = ([float(row["skill"]) for row in rows if row["method"] == name] for name in ("tiny", "lci"))
+    lead = f"| tiny | lci | {np.mean(tiny) - np.mean(lci):+.3f} ("
+    assert lead in (finished[0] / "benchmark.md").read_text()
 
 
 def test_a_method_that_fails_is_a_row_with_its_sentence(finished: tuple[Path, Result]) -> None:
@@ -112,6 +124,8 @@ def test_the_page_shows_tables_figures_and_the_command(finished: tuple[Path, Res
     text = (out.parent / "page.md").read_text()
     assert "cronos benchmark --config benchmark.json" in text
     assert "| linear |" in text
+    assert text.index("Nothing yet.") < text.index("## Who is ahead of whom") < text.index("## heads")
+    assert "| linear | broken | – |" in text
     assert "M *" in text, "the tiny network is outside the band"
     for name in ("skill-by-horizon", "quality-against-seconds", "worst-heads"):
         assert f"](page/{name}.png)" in text
@@ -186,6 +200,7 @@ def test_the_configurations_that_ship_name_every_method(name: str) -> None:
         ({"colour": 1}, "no 'colour'"),
         ({"cohorts": {}}, "needs a cohort"),
         ({"settings": {"seed": 3}}, "'seed'"),
+        ({"pairs": [["lci", "mean"]]}, "'mean' stands under 'pairs'"),
     ],
 )
 def test_a_wrong_configuration_is_one_sentence(

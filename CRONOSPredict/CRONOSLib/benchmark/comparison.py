@@ -16,8 +16,8 @@ import numpy as np
 from CRONOSLib.benchmark.run import SPLIT, Outcome, Run, read_record
 from CRONOSLib.errors import CohortError
 from CRONOSLib.evaluation.gallery import Picture
-from CRONOSLib.evaluation.held_out_forecast import HeldOutForecast, per_patient, skill_of
-from CRONOSLib.evaluation.skill import patient_skill
+from CRONOSLib.evaluation.held_out_forecast import HeldOutForecast, difference_of, per_patient, skill_of
+from CRONOSLib.evaluation.skill import Difference, patient_skill
 from CRONOSLib.evaluation.skill_table import SkillRow, skill_table
 from CRONOSLib.training.run_folder import writing
 from CRONOSLib.whole_file import write_whole_file
@@ -83,6 +83,12 @@ class Comparison:
         """Standard deviation over seeds of a contender's mean skill; None for a single one."""
         skills = [skill_of(one.results, SPLIT).mean for one in self.measured[name]]
         return stdev(skills) if len(skills) > 1 else None
+
+    def difference(self, first: str, second: str) -> Difference | None:
+        """Skill of a contender minus skill of another, paired over patients; None while one is not measured."""
+        if not {first, second} <= set(self.measured):
+            return None
+        return difference_of(*(over_seeds(self.measured[name]) for name in (first, second)))
 
     def worst(self, count: int) -> list[Picture]:
         """The worst patient of the `count` best contenders that do not copy, of their first seed."""

@@ -64,6 +64,7 @@ class Benchmark:
     learning_rates: each is trained, and the one with the best validation skill measured; (): that of the settings
     parameters:     least and most parameters of a network; one outside takes part, and the table says so
     forecasts:      of each held-out patient: its last scan, from ever more of the earlier ones
+    pairs:          of contenders by name, the difference of whose skills the page shows
     """
 
     cohorts: tuple[BenchmarkCohort, ...]
@@ -74,6 +75,7 @@ class Benchmark:
     learning_rates: tuple[float, ...] = ()
     parameters: tuple[int, int] = (0, 10**12)
     forecasts: int = 3
+    pairs: tuple[tuple[str, str], ...] = ()
 
     def narrowed(self, methods: Sequence[str], cohorts: Sequence[str], seeds: Sequence[int]) -> Benchmark:
         """Only these methods, cohorts and seeds; all where nothing is given. Raises MethodError for an unknown name."""
@@ -161,12 +163,18 @@ def _from_json(values: Mapping[str, Any]) -> Benchmark:
     repeated = [name for name in names if names.count(name) > 1]
     if repeated:
         raise MethodError(f"Two methods are called '{repeated[0]}'. Give one of them another name.")
+    pairs = tuple((first, second) for first, second in values.get("pairs", ()))
+    unknown = sorted({name for pair in pairs for name in pair} - set(names))
+    if unknown:
+        raise MethodError(
+            f"'{unknown[0]}' stands under 'pairs', but is none of the methods. Add it, or correct the name."
+        )
     others: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in values.items()
-        if name not in ("cohorts", "methods", "method_settings")
+        if name not in ("cohorts", "methods", "method_settings", "pairs")
     }
-    return replace(Benchmark(cohorts, contenders), **others)
+    return replace(Benchmark(cohorts, contenders, pairs=pairs), **others)
 
 
 def _contenders(listed: Iterable[Any], method_settings: Mapping[str, Any]) -> Iterable[Contender]:

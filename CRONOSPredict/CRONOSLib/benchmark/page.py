@@ -11,7 +11,7 @@ from CRONOSLib import __version__
 from CRONOSLib.benchmark.comparison import REFERENCE, Comparison
 from CRONOSLib.benchmark.configuration import Benchmark
 from CRONOSLib.benchmark.figures import write_figures
-from CRONOSLib.benchmark.tables import by_horizon, cost, latex, quality
+from CRONOSLib.benchmark.tables import by_horizon, cost, differences, latex, quality
 from CRONOSLib.evaluation.card_sections import Cells, markdown
 from CRONOSLib.training.run_folder import writing
 from CRONOSLib.whole_file import write_whole_file
@@ -38,6 +38,8 @@ Seconds are processor seconds on a CPU; memory is the peak of the process that t
 
 _BAND = "Networks should have {least:.2g} to {most:.2g} million parameters; an asterisk marks those that do not."
 
+_PAIRED = "Skill of the method minus that of the other, paired over patients, with the 95 % interval."
+
 _CAPTIONS = {
     "skill-by-horizon": "Skill by horizon; the best methods in colour, and the interval of the very best",
     "quality-against-seconds": "Skill against the seconds of one forecast",
@@ -45,13 +47,18 @@ _CAPTIONS = {
 }
 
 
-def write_page(folder: Path, benchmark: Benchmark, comparisons: Sequence[Comparison], command: str) -> Path:
-    """benchmark.md with its figures, and tables.tex; returns the page. Raises OutputError, MissingPackageError."""
+def write_page(
+    folder: Path, benchmark: Benchmark, comparisons: Sequence[Comparison], command: str, remarks: str = ""
+) -> Path:
+    """benchmark.md with its figures, and tables.tex; returns the page. Raises OutputError, MissingPackageError.
+
+    remarks: Markdown that stands before the tables
+    """
     with writing(folder):
         figures = write_figures(folder, comparisons)
         write_whole_file(folder / "tables.tex", "\n\n".join(_latex(comparisons, benchmark)) + "\n")
         page = folder / "benchmark.md"
-        write_whole_file(page, "\n\n".join(_sections(benchmark, comparisons, figures, command)) + "\n")
+        write_whole_file(page, "\n\n".join(_sections(benchmark, comparisons, figures, command, remarks)) + "\n")
     return page
 
 
@@ -76,7 +83,7 @@ def verdict(comparison: Comparison) -> str:
 
 
 def _sections(
-    benchmark: Benchmark, comparisons: Sequence[Comparison], figures: Sequence[Path], command: str
+    benchmark: Benchmark, comparisons: Sequence[Comparison], figures: Sequence[Path], command: str, remarks: str
 ) -> list[str]:
     steps = sorted({one.run.settings.steps for comparison in comparisons for one in comparison.runs})
     seconds = benchmark.train_seconds
@@ -85,6 +92,9 @@ def _sections(
     sections = [
         _ABOUT.format(version=__version__, command=command, budget=budget, count=benchmark.forecasts, seeds=seeds)
     ]
+    sections += [remarks.strip()] if remarks else []
+    if benchmark.pairs:
+        sections += ["## Who is ahead of whom", _PAIRED, markdown(differences(comparisons, benchmark.pairs))]
     for comparison in comparisons:
         sections += _of_cohort(comparison, benchmark)
     sections += ["## Figures"] if figures else []

@@ -45,6 +45,15 @@ def by_horizon(comparison: Comparison) -> Cells:
     return [["method", *groups]] + [[name, *(skills[name, group] for group in groups)] for name in comparison.measured]
 
 
+def differences(comparisons: Sequence[Comparison], pairs: Sequence[tuple[str, str]]) -> Cells:
+    """Skill of the first minus skill of the second contender of each pair, by cohort."""
+    cells = [["method", "against", *(comparison.cohort for comparison in comparisons)]]
+    for first, second in pairs:
+        leads = [comparison.difference(first, second) for comparison in comparisons]
+        cells.append([first, second, *(str(lead or _NOTHING) for lead in leads)])
+    return cells
+
+
 def cost(comparison: Comparison, band: tuple[int, int]) -> Cells:
     """What every contender takes. band: least and most parameters that a network should have."""
     cells = [["method", "parameters", "steps", "seeds", "step, s", "forecast, s", "memory, MB"]]

@@ -38,10 +38,11 @@ def run_benchmark(runs: Sequence[Run], jobs: int = 1, on_done: Callable[[Run], N
     perform_all(waiting, jobs, on_done or (lambda run: None))
 
 
-def report(benchmark: Benchmark, out: Path, command: str) -> Report:
+def report(benchmark: Benchmark, out: Path, command: str, remarks: str = "") -> Report:
     """Compare what has been run so far, and write benchmark.md, its figures and the tables of numbers.
 
     command: that made it, as the page says
+    remarks: Markdown for the page
     Raises CohortError when runs cannot be compared, OutputError when nothing can be written.
     """
     runs = runs_of(benchmark, out)
@@ -51,4 +52,4 @@ def report(benchmark: Benchmark, out: Path, command: str) -> Report:
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     write_tables(out, comparisons)
-    return Report(write_page(out, benchmark, comparisons, command), tuple(comparisons))
+    return Report(write_page(out, benchmark, comparisons, command, remarks), tuple(comparisons))

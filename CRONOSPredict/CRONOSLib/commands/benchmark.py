@@ -39,6 +39,7 @@ def benchmark(
     page: Annotated[
         Path | None, typer.Option(help="Also write the page here, and its figures into a folder of its name.")
     ] = None,
+    remarks: Annotated[Path | None, typer.Option(help="Markdown file that the page shows before its tables.")] = None,
 ) -> None:
     """Compare methods fairly: same patients, same preparation, same budget, several seeds.
 
@@ -65,6 +66,7 @@ def benchmark(
     from CRONOSLib.benchmark.run import check_comparable, runs_of
     from CRONOSLib.benchmark.whole import report, run_benchmark
 
+    said = _text(remarks)
     chosen = _changed(read_benchmark(config), steps, spacing).narrowed(only or (), cohort or (), _numbers(seeds))
     runs = runs_of(chosen, out, device)
     if plan:
@@ -73,13 +75,20 @@ def benchmark(
         return
     if not report_only:
         _run(runs, jobs, run_benchmark)
-    made = report(chosen, out, _command(config, out, only, cohort, seeds, steps, spacing))
+    made = report(chosen, out, _command(config, out, only, cohort, seeds, steps, spacing), said)
     if page is not None:
         _copy(made.page, page)
     _show(made.comparisons)
     stdout.print(f"Page: {page or made.page}", markup=False, soft_wrap=True)
     if any(comparison.failed for comparison in made.comparisons):
         raise typer.Exit(_SOME_FAILED)
+
+
+def _text(file: Path | None) -> str:
+    try:
+        return file.read_text("utf-8") if file else ""
+    except (OSError, ValueError) as error:
+        raise MethodError(f"The remarks '{file}' cannot be read ({error}). Give a text file.") from error
 
 
 def _changed(known: Benchmark, steps: int | None, spacing: float | None) -> Benchmark:
