@@ -69,6 +69,7 @@ class Forecast:
     spread_meaning: the calibrated ± range of the bundle, or the standard deviation of the members where there is no
                     calibration, or an option changed the members it was measured on
     method:         its name
+    preset:         of its settings; that of the training where there is a bundle
     nfe:            evaluations of the network
     phases:         seconds by phase of the work
     peak_memory_mb: most memory of the GPU, or of this process since it began; None where it cannot be measured
@@ -106,6 +107,7 @@ class Forecast:
     trajectory: np.ndarray | None = field(default=None, repr=False)
     flow: Flow | None = None
     displacement: np.ndarray | None = field(default=None, repr=False)
+    preset: str = "default"
 
     @property
     def seconds(self) -> float:
@@ -231,6 +233,7 @@ def forecast(
         trajectory=None if transport is None else transport.states,
         flow=flow,
         displacement=outcome.displacement,
+        preset=choice.preset,
     )
 
 

@@ -42,7 +42,7 @@ def report(
     series = forecast.series
     return {
         "use": RESEARCH_ONLY,
-        "method": forecast.method,
+        **how_reached(forecast),
         "bundle": _bundle(forecast.bundle),
         "target": {
             "date": series.describe_time(forecast.target_time) if series.epoch else None,
@@ -53,18 +53,26 @@ def report(
         "scans": [_scan(series, scan, digest(scan), alignment) for scan, alignment in zip(series, forecast.alignments)],
         "preprocessing": forecast.preprocessing.to_json(),
         "spread": None if forecast.spread is None else forecast.spread_meaning,
-        "members": {"of": forecast.member_kind, "count": forecast.member_count},
-        "nfe": forecast.nfe,
-        "seconds": round(forecast.seconds, 3),
         "phases": {name: round(seconds, 3) for name, seconds in forecast.phases.items()},
         "peak_memory_mb": forecast.peak_memory_mb and round(forecast.peak_memory_mb, 1),
-        "device": forecast.device,
         "seed": forecast.seed,
-        "deformation": _deformation(forecast),
         "metrics": _metrics(series, comparison),
         "warnings": [*forecast.warnings, *warnings],
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": _versions(),
+    }
+
+
+def how_reached(forecast: Forecast) -> dict[str, Any]:
+    """The part of the report that tells how the forecast was reached; it reads no scan."""
+    return {
+        "method": forecast.method,
+        "preset": forecast.preset,
+        "members": {"of": forecast.member_kind, "count": forecast.member_count},
+        "nfe": forecast.nfe,
+        "seconds": round(forecast.seconds, 3),
+        "device": forecast.device,
+        "deformation": _deformation(forecast),
     }
 
 

@@ -38,6 +38,7 @@ def forecast_of(series: LongitudinalSeries) -> SimpleNamespace:
         method="lci",
         bundle=None,
         warnings=("far ahead",),
+        report={"method": "lci", "preset": "default", "nfe": 0, "seconds": 0.1, "device": "cpu", "deformation": None},
     )
 
 

@@ -10,6 +10,7 @@ import slicer
 
 from CRONOSLib.scene import display
 from CRONOSLib.scene.dates import keep_date
+from CRONOSLib.scene.facts import how
 from CRONOSLib.scene.hierarchy import SubjectHierarchy
 from CRONOSLib.scene.nodes import add_filled, add_volume, filled_volume, nodes_of_class
 from CRONOSLib.scene.steps import Steps, finished
@@ -105,12 +106,12 @@ def adding_results(
     filled, strongest = yield from _filled(forecast)
     earlier = _earlier(scene, last_scan, identity, live)
     nodes = {}
+    said = {"forecast": f"{_how(forecast)} ", "spread": f"Forecast ± this range: {forecast.spread_meaning}. "}
     for kind in ("forecast", "change", "spread"):
         if kind in filled:
             name = f"{last_scan.GetName()} {'live ' if live else ''}{kind} {target}"
             nodes[kind] = _result(scene, earlier.get(kind), filled[kind], name, identity | {RESULT_ATTRIBUTE: kind})
-            meaning = f"Forecast ± this range: {forecast.spread_meaning}. " if kind == "spread" else ""
-            nodes[kind].SetDescription(meaning + _NOTICE)
+            nodes[kind].SetDescription(f"{said.get(kind, '')}{_NOTICE}")
             nodes[kind].SetVoxelValueUnits(last_scan.GetVoxelValueUnits())
         elif kind in earlier:
             SubjectHierarchy(scene).remove(earlier[kind])
@@ -127,6 +128,14 @@ def adding_results(
     for node in nodes.values():
         hierarchy.place(node, study)
     return results
+
+
+def _how(forecast: Forecast | ForecastResult) -> str:
+    """How it was reached; what comes from the worker brings its report along."""
+    from CRONOSLib.report import how_reached
+
+    reached = getattr(forecast, "report", None) or how_reached(forecast)  # type: ignore[arg-type]
+    return how(reached, forecast.bundle.name if forecast.bundle else None)
 
 
 def _filled(
