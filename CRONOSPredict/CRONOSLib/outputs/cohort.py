@@ -29,13 +29,13 @@ from CRONOSLib.outputs.cohort_table import (
     PatientRow,
     forget_failure,
     note_failure,
-    replace_file,
     row_of,
     write_table,
 )
 from CRONOSLib.outputs.folder import SceneWriter, write_results
 from CRONOSLib.packages import require
 from CRONOSLib.series import LongitudinalSeries, TimeUnit
+from CRONOSLib.whole_file import write_shared_file
 
 _log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def _claim(out: Path, request: CohortRequest, bundle: Bundle | None, force: bool
         raise OutputError(f"Folder '{out}' holds other files and is left alone. Choose a new or empty folder.")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        replace_file(record, text)
+        write_shared_file(record, text)
     except OSError as error:
         raise OutputError(f"'{out}' cannot be written ({error.strerror}). Choose another folder.") from error
 

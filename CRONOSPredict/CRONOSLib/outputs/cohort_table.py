@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from CRONOSLib.errors import OutputError
 from CRONOSLib.outputs.folder import REPORT
+from CRONOSLib.whole_file import write_shared_file
 
 TABLE = "results.csv"
 DONE, FAILED, WAITING = "done", "failed", "waiting"
@@ -66,7 +66,7 @@ def row_of(subject: str, folder: Path) -> PatientRow:
 
 def note_failure(folder: Path, sentence: str) -> None:
     """Write beside a patient's folder why there is none. Raises OSError."""
-    replace_file(_failure(folder), sentence + "\n")
+    write_shared_file(_failure(folder), sentence + "\n")
 
 
 def forget_failure(folder: Path) -> None:
@@ -81,7 +81,7 @@ def write_table(path: Path, rows: Sequence[PatientRow]) -> None:
     table.writeheader()
     table.writerows(asdict(row) for row in rows)
     try:
-        replace_file(path, text.getvalue())
+        write_shared_file(path, text.getvalue())
     except OSError as error:
         raise OutputError(f"'{path}' cannot be written ({error.strerror}). Choose another folder.") from error
 
@@ -109,13 +109,3 @@ def _done(subject: str, folder: Path, report: dict[str, Any]) -> PatientRow:
 
 def _failure(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.failed.txt")
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader sees the old text or the new one. Raises OSError."""
-    beside = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
