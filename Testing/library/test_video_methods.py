@@ -189,6 +189,17 @@ def test_the_state_between_scans_follows_its_ode(interval):
     assert decay.calls == 2 * math.ceil(10 * abs(interval) / 1.4)
 
 
+def test_a_target_before_the_only_scan_takes_as_many_steps_of_the_ode_as_one_after_it():
+    method, calls = untrained("node-lstm"), []
+    method.network.drift.register_forward_hook(lambda *_: calls.append(1))
+    counts = []
+    for target in (0.3, -0.3):
+        calls.clear()
+        forecast(method, replace(series(scans=1), target_time=torch.tensor([target])))
+        counts.append(len(calls))
+    assert counts == [20, 20]
+
+
 def test_each_player_of_the_gan_gets_better_by_its_own_gradient():
     batch, start = series(target=True), stirred("gan", fidelity=0.0)
     players = {"generator": ("network", "norm", "head"), "discriminator": ("discriminator",)}

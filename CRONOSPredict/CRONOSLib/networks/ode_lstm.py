@@ -19,7 +19,7 @@ class OdeLstmNetwork:
 
     width:    features of the encoder and the decoder
     hidden:   features of the hidden state, at half the resolution of the folded scan
-    stepping: of the ODE; one unit is the span from the first scan to the target (or the last scan, if later)
+    stepping: of the ODE; one unit is the span of all scans and the target
     """
 
     width: int = 32
@@ -51,7 +51,7 @@ class OdeLstm(nn.Module):
         """
         fine = self.stem(scans)
         encoded = self.down(functional.silu(fine))
-        span = torch.maximum(target_time, times[-1]) - times[0]
+        span = torch.maximum(target_time, times[-1]) - torch.minimum(target_time, times[0])
         memory = self.cell.empty(encoded[:1])
         for index, scan in enumerate(encoded.split(1)):
             if index:
