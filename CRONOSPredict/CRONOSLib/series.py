@@ -37,6 +37,11 @@ class TimeUnit(Enum):
             TimeUnit.YEAR: 365.25,
         }[self]
 
+    @property
+    def plural(self) -> str:
+        """As users write it after a number: days, weeks, years, ms, s."""
+        return self.value if self in (TimeUnit.MILLISECOND, TimeUnit.SECOND) else f"{self.value}s"
+
     def convert(self, value: float, to: TimeUnit) -> float:
         """`value` of this unit, expressed in the unit `to`."""
         return value * self.days / to.days

@@ -75,7 +75,7 @@ def test_dated_scans_become_a_folder_of_results(written_patient: list[str], tmp_
     out = tmp_path / "out"
     result = done("forecast", *scans(written_patient), "--target", "2020-06-29", "--out", out, *QUICK)
     assert {"forecast.nrrd", "change.nrrd", "panel.png", "report.json"} <= {path.name for path in out.iterdir()}
-    assert "60 day after the last scan" in result.stdout
+    assert "60 days after the last scan" in result.stdout
     assert "research use only" in result.stdout
     assert report_of(out)["target"]["date"] == "2020-06-29"
 

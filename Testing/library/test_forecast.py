@@ -171,7 +171,7 @@ def test_a_horizon_that_training_never_saw_is_a_warning(
     growing_series: MakeSeries, bundle: Bundle, target: float, warns: bool
 ) -> None:
     result = forecast(growing_series(), target, bundle=bundle, options=AS_IN_FILES)
-    assert any("horizons of 30 to 200 day" in warning for warning in result.warnings) == warns
+    assert any("horizons of 30 to 200 days" in warning for warning in result.warnings) == warns
 
 
 def test_weeks_are_understood_by_a_bundle_that_counts_days(growing_series: MakeSeries, bundle: Bundle) -> None:
@@ -188,7 +188,7 @@ def test_milliseconds_are_refused_by_a_bundle_that_counts_days_unless_rescaled(
     with pytest.raises(MethodError, match=r"in ms.*such as linear.*--rescale-time"):
         forecast(beating_series, 150.0, bundle=bundle)
     result = forecast(beating_series, 150.0, bundle=bundle, options=ForecastOptions(rescale_time=True, device="cpu"))
-    assert any("mean gap of 50 ms counts as 60 day" in warning for warning in result.warnings)
+    assert any("mean gap of 50 ms counts as 60 days" in warning for warning in result.warnings)
     assert method_time(beating_series, 150.0, bundle, rescale=True).target == pytest.approx(60 / 365.25)
 
 

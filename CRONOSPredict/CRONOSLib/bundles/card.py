@@ -26,7 +26,7 @@ def _warning(bundle: Bundle) -> str:
 
 
 def _facts(bundle: Bundle) -> str:
-    unit = bundle.time_unit.value
+    unit = bundle.time_unit.plural
     rows = [
         ("method", f"`{bundle.method}`"),
         ("skill against copying the last scan", str(bundle.skill or "not measured")),

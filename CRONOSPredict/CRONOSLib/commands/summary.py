@@ -36,14 +36,14 @@ def _facts(forecast: Forecast, folder: Path) -> Table:
     memory = "" if forecast.peak_memory_mb is None else f", {forecast.peak_memory_mb:.0f} MB"
     rows = {
         "Forecast": (
-            f"{series.describe_time(forecast.target_time)}, {abs(horizon):g} {series.unit.value} {side} the last scan"
+            f"{series.describe_time(forecast.target_time)}, {abs(horizon):g} {series.unit.plural} {side} the last scan"
         ),
         "Scans": _scans(series),
         "Method": f"{forecast.method}, bundle {bundle.name}" if bundle else forecast.method,
         "Its skill": str(bundle.skill or "not measured") if bundle else "",
         "Change": f"mean {change.mean():.4g}, largest {change.max():.4g} (scan units)",
         "Spread": _spread(forecast),
-        "Cost": f"{forecast.seconds:.1f} s on {forecast.device}{memory}, {forecast.nfe} network evaluations",
+        "Cost": f"{forecast.seconds:.1f} s on {forecast.device}{memory}, {forecast.nfe} evaluations of the network",
         "Results": str(folder),
     }
     made = table("", "")

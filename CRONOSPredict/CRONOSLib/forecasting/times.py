@@ -94,8 +94,8 @@ def _mean_gap(series: LongitudinalSeries) -> float:
 def _check_unit(series: LongitudinalSeries, bundle: Bundle) -> None:
     if within_one_exam(series.unit) != within_one_exam(bundle.time_unit):
         raise MethodError(
-            f"The times of the scans are in {series.unit.value}, but bundle '{bundle.name}' was trained on scans "
-            f"that lie {bundle.time_unit.value}s apart. Choose a method without bundle, such as linear, or let their "
+            f"The times of the scans are in {series.unit.plural}, but bundle '{bundle.name}' was trained on scans "
+            f"that lie {bundle.time_unit.plural} apart. Choose a method without bundle, such as linear, or let their "
             "mean gap count as the bundle's typical gap (--rescale-time)."
         )
 
@@ -107,8 +107,8 @@ def _rescaled(series: LongitudinalSeries, bundle: Bundle) -> tuple[float, tuple[
         )
     gap = _mean_gap(series)
     note = (
-        f"The times were rescaled: the scans' mean gap of {gap:g} {series.unit.value} counts as "
-        f"{bundle.typical_gap:g} {bundle.time_unit.value}. The bundle's measured skill does not hold here."
+        f"The times were rescaled: the scans' mean gap of {gap:g} {series.unit.plural} counts as "
+        f"{bundle.typical_gap:g} {bundle.time_unit.plural}. The bundle's measured skill does not hold here."
     )
     return bundle.typical_gap / gap, (note,)
 
@@ -117,7 +117,7 @@ def _outside_horizons(horizon: float, bundle: Bundle) -> tuple[str, ...]:
     shortest, longest = bundle.horizons
     if shortest <= horizon <= longest:
         return ()
-    unit = bundle.time_unit.value
+    unit = bundle.time_unit.plural
     where = "between the scans" if horizon < 0 else f"{horizon:.4g} {unit} after the last scan"
     return (
         f"The target lies {where}, but bundle '{bundle.name}' was trained on horizons of {shortest:g} to {longest:g} "
