@@ -156,8 +156,23 @@ def test_slots_count_from_the_target_and_the_later_scan_wins():
     images = torch.arange(3.0).view(1, 3, 1, 1, 1, 1).expand(1, 3, 1, 8, 8, 8)
     batch = SeriesBatch(images, torch.tensor([[6.0, 6.9, 7.1]]), torch.ones(1, 3).bool(), torch.tensor([8.0]))
     arranged = method.arrange(batch)
-    assert arranged.batch.mask.tolist() == [[False, True, True, False, False]]
-    assert arranged.batch.images[0, :, 0, 0, 0, 0].tolist() == [0, 0, 2, 2, 2]
+    assert arranged.batch.mask.tolist() == [[True, False, True]]
+    assert arranged.filling.scan.tolist() == [[0, 0, 2, 2, 2]]
+    assert arranged.member.tolist() == [[0, 2, 2]]
+
+
+def test_a_scan_carried_forward_flows_as_its_copies_do_in_one_step():
+    batch = series(scans=4, target=True)
+    once, repeated = (stirred("cronos-discrete", copies=copies) for copies in ("as-one", "alone"))
+    torch.testing.assert_close(forecast(once, batch), forecast(repeated, batch))
+    losses = []
+    for method in (once, repeated):
+        torch.manual_seed(0)
+        losses.append(method.loss(batch))
+        losses[-1].backward()
+    torch.testing.assert_close(*losses)
+    for name, parameter in once.named_parameters():
+        torch.testing.assert_close(parameter.grad, repeated.get_parameter(name).grad, msg=name)
 
 
 def test_linear_extrapolation_continues_a_line_and_is_capped():

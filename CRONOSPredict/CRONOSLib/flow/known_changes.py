@@ -14,7 +14,7 @@ SLOPE_SHRINKAGE = 0.02
 
 def known_changes(batch: SeriesBatch) -> tuple[Tensor, Tensor]:
     """(B, C, D, H, W) changes from the last scan to the mean of the scans, and along their slope to the target."""
-    images = torch.where(batch.mask[:, :, None, None, None, None], batch.images, 0)
+    images = batch.without_padding.images
     mean = images.sum(dim=1) / batch.mask.sum(dim=1)[:, None, None, None, None]
     weights = slope_weights(batch.times, batch.mask, SLOPE_SHRINKAGE) * batch.horizon[:, None]
     return mean - batch.last_image, torch.einsum("bt,bt...->b...", weights, images)

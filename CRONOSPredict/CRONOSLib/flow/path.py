@@ -50,7 +50,7 @@ class StraightPath:
         """
         broadcast = target.unsqueeze(1).expand_as(context)
         tau = tau.view(-1, 1, 1, 1, 1, 1)
-        point = (1 - tau) * context + tau * broadcast
+        point = torch.lerp(context, broadcast, tau)
         if self.sigma:
             point = point + self._noise_level(tau) * torch.randn_like(point)
         return PathSample(point=point, velocity=broadcast - context)

@@ -48,6 +48,8 @@ class SeriesBatch:
     @property
     def without_padding(self) -> SeriesBatch:
         """The same batch with 0 in the images of the padding."""
+        if self.mask.all():
+            return self
         return replace(self, images=torch.where(self.mask[:, :, None, None, None, None], self.images, 0))
 
     def most_recent(self, count: int) -> SeriesBatch:

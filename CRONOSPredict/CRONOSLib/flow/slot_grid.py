@@ -11,6 +11,18 @@ from CRONOSLib.flow.series_batch import SeriesBatch
 
 
 @dataclass(frozen=True)
+class Filling:
+    """What stands in the slots.
+
+    scan: (B, slots) scan that stands in each slot, some in several
+    slot: (B, T) slot of each scan
+    """
+
+    scan: Tensor
+    slot: Tensor
+
+
+@dataclass(frozen=True)
 class SlotGrid:
     """Equidistant time slots around the target.
 

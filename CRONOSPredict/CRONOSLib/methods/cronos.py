@@ -8,12 +8,14 @@ from enum import Enum
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from CRONOSLib.flow.aggregation import LearnedWeights, check_aggregation, last_weights, mean_weights
 from CRONOSLib.flow.coupling import optimal_transport_resampled, paired
 from CRONOSLib.flow.path import StraightPath, draw_flow_steps
 from CRONOSLib.flow.penalty import relative_to_copying
 from CRONOSLib.flow.series_batch import SeriesBatch
+from CRONOSLib.flow.slot_grid import Filling
 from CRONOSLib.flow.solvers import Solver, integrate
 from CRONOSLib.methods.interface import Members, Method, OnStep
 from CRONOSLib.networks.time_embedding import TimeCode, TimeSettings
@@ -51,12 +53,14 @@ class CronosSettings:
 class Arrangement:
     """The scans as the network takes them.
 
-    batch:  with T′ slots in place of T scans
-    member: (B, T), the slot in which each scan stands, or None when slots and scans are the same
+    batch:   with T′ slots in place of T scans, or with the T scans
+    member:  (B, T), the place in `batch` in which each scan stands, or None when it is its own
+    filling: which scan of `batch` stands in which slot of the network, or None when they do in turn
     """
 
     batch: SeriesBatch
     member: Tensor | None = None
+    filling: Filling | None = None
 
 
 class Cronos(Method):
@@ -75,14 +79,15 @@ class Cronos(Method):
 
     def loss(self, batch: SeriesBatch) -> Tensor:
         """Squared error of the velocity, mean over true scans: E ‖v(X_τ, τ) − (X₁ − X₀)‖² (CRONOS, eq. 4)."""
-        context = self.arrange(batch).batch
+        arranged = self.arrange(batch)
+        context = arranged.batch
         assert context.target is not None
         couple = paired if self.settings.coupling is Coupling.PAIRED else optimal_transport_resampled
         source, target = couple(context.images, context.target)
         tau = draw_flow_steps(len(source), self.settings.at_start, source.device)
         sample = self.settings.path.sample(source, target, tau)
-        velocity = self.velocity(sample.point, tau, context)
-        loss = self._mean((velocity - sample.velocity) ** 2, context, target)
+        velocity = self.velocity(sample.point, tau, context, arranged.filling)
+        loss = self._mean(functional.mse_loss(velocity, sample.velocity, reduction="none"), context, target)
         if self.learned_weights is not None:
             remaining = (1 - tau)[:, None, None, None, None, None]
             members = (sample.point + remaining * velocity).detach()
@@ -98,7 +103,7 @@ class Cronos(Method):
         def velocity(state: Tensor, tau: Tensor) -> Tensor:
             if on_step:
                 on_step(float(tau))
-            return self.velocity(state, tau.expand(len(state)), context)
+            return self.velocity(state, tau.expand(len(state)), context, arranged.filling)
 
         flow = integrate(velocity, context.images, self.settings.solver, keep_trajectory=keep_trajectory)
         if on_step:

@@ -12,7 +12,7 @@ from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.slot_grid import SlotGrid
 from CRONOSLib.flow.solvers import Solver
 from CRONOSLib.methods.cronos import Arrangement, published_network
-from CRONOSLib.methods.cronos_discrete import CronosDiscrete, DiscreteSettings
+from CRONOSLib.methods.cronos_discrete import CarriedForward, CronosDiscrete, DiscreteSettings
 from CRONOSLib.networks.time_embedding import TimeCode, TimeSettings
 from CRONOSLib.networks.velocity import ScanEncoder, VelocitySettings
 
@@ -31,6 +31,7 @@ class TfmSettings(DiscreteSettings):
     network: VelocitySettings = field(default_factory=_network)
     path: StraightPath = field(default_factory=lambda: StraightPath(sigma=0.01))
     aggregate: str = "mean"
+    copies: CarriedForward = CarriedForward.ALONE
     mask_missing: bool = True
 
 

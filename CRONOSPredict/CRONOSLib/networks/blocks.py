@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from CRONOSLib.networks.modulation import GroupNorm, modulate
+
 
 class Film(Enum):
     """Where a residual block applies its time-dependent scale and shift (METHODS 8.35).
@@ -30,10 +32,14 @@ class Conv3d(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """As that of `torch.nn.Conv3d`."""
+        return self.convolved(x, self.weight, self.bias)
+
+    def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The same with another weight and bias, made from its own."""
         if x.device.type != "cpu" or min(x.shape[2:]) >= self.kernel_size[0]:
-            return super().forward(x)
+            return self._conv_forward(x, weight, bias)
         with torch.autocast("cpu", enabled=False):
-            return super().forward(x.float())
+            return self._conv_forward(x.float(), weight, bias)
 
 
 class TimeResidualBlock(nn.Module):
@@ -45,22 +51,21 @@ class TimeResidualBlock(nn.Module):
     def __init__(self, channels_in: int, channels: int, embedding: int, groups: int, film: Film) -> None:
         super().__init__()
         self.film = film
-        self.norm_in = nn.GroupNorm(_groups(groups, channels_in), channels_in)
+        self.norm_in = GroupNorm(_groups(groups, channels_in), channels_in)
         self.conv_in = Conv3d(channels_in, channels, 3, padding=1)
-        self.norm_out = nn.GroupNorm(_groups(groups, channels), channels)
+        self.norm_out = GroupNorm(_groups(groups, channels), channels)
         self.modulation = zeroed(nn.Linear(embedding, 2 * channels))
         self.conv_out = zeroed(Conv3d(channels, channels, 3, padding=1))
         self.skip = nn.Conv3d(channels_in, channels, 1) if channels_in != channels else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """(B, out, D, H, W)."""
+        modulation = self.modulation(embedding)
         h = self.conv_in(functional.silu(self.norm_in(x)))
-        h = self.norm_out(h)
-        if self.film is Film.NORMALISED:
-            h = modulate(h, self.modulation(embedding))
+        h = self.norm_out(h, modulation if self.film is Film.NORMALISED else None)
         h = self.conv_out(functional.silu(h))
         if self.film is Film.AFTER:
-            h = modulate(h, self.modulation(embedding))
+            h = modulate(h, modulation)
         return self.skip(x) + h
 
 
@@ -69,7 +74,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(_groups(groups, channels), channels)
+        self.norm = GroupNorm(_groups(groups, channels), channels)
         self.to_qkv = nn.Conv3d(channels, 3 * channels, 1)
         self.project = zeroed(nn.Conv3d(channels, channels, 1))
 
@@ -93,44 +98,21 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Nearest-neighbour enlargement to the size of the skip connection, then a convolution."""
+    """Nearest-neighbour enlargement to the size of the skip connection, and a convolution after it, or before.
 
-    def __init__(self, channels_in: int, channels: int) -> None:
+    Before, it is an eighth of the work; whatever convolves next then smooths over the seams.
+    """
+
+    def __init__(self, channels_in: int, channels: int, *, convolve_first: bool = False) -> None:
         super().__init__()
         self.conv = Conv3d(channels_in, channels, 3, padding=1)
+        self.convolve_first = convolve_first
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
         """(B, channels, D, H, W) with the D, H, W of `like`."""
+        if self.convolve_first:
+            return functional.interpolate(self.conv(x), size=like.shape[2:], mode="nearest")
         return self.conv(functional.interpolate(x, size=like.shape[2:], mode="nearest"))
-
-
-def modulate(x: Tensor, modulation: Tensor) -> Tensor:
-    """X · (1 + γ) + β, with (B, 2·channels) `modulation` holding γ and β."""
-    scale, shift = modulation.to(x.dtype).chunk(2, dim=1)
-    return _Modulation.apply(x, 1 + scale, shift)
-
-
-class _Modulation(torch.autograd.Function):
-    """x · scale + shift per channel, whose gradients sum over voxels by a matrix product.
-
-    PyTorch's own sum over the voxels of a channels-last bf16 tensor took a fifth of a training step on a CPU.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        ctx.save_for_backward(x, scale)
-        return torch.addcmul(shift[..., None, None, None], x, scale[..., None, None, None])
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, scale = ctx.saved_tensors
-        return gradient * scale[..., None, None, None], _sum_voxels(gradient * x), _sum_voxels(gradient)
-
-
-def _sum_voxels(x: Tensor) -> Tensor:
-    """(B, C) sums of (B, C, D, H, W)."""
-    voxels = x.permute(0, 2, 3, 4, 1).flatten(1, 3)
-    return torch.matmul(voxels.new_ones(1, voxels.shape[1]), voxels).squeeze(1)
 
 
 def space_to_depth(x: Tensor, factor: int) -> Tensor:

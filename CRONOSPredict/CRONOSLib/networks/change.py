@@ -38,29 +38,36 @@ class Change:
 
     def __call__(self, outputs: Tensor, context: SeriesBatch) -> Tensor:
         """(B, T, C, D, H, W) change from the last scan; `outputs` (B, T, n·C, D, H, W) with n = `self.outputs`."""
-        change = self._ungated(outputs, context)
-        if self.gate_horizon:
-            change = change * _gate(context.horizon, self.gate_horizon)
-        if self.background:
-            change = change * _body(context, self.background)
-        return change
+        return self.weighed(outputs, self.candidates_of(context))
 
-    def _ungated(self, outputs: Tensor, context: SeriesBatch) -> Tensor:
-        if not self.candidates:
-            return outputs * self.scale
-        free, to_mean, along_slope = outputs.chunk(3, dim=2)
-        mean, trend = known_changes(context)
-        return free * self.scale + to_mean * mean.unsqueeze(1) + along_slope * trend.unsqueeze(1)
+    def weighed(self, outputs: Tensor, candidates: Tensor) -> Tensor:
+        """(B, T, …) sum over the n candidates (B, n·…) of each times its output (B, T, n·…)."""
+        first, *others = outputs.chunk(self.outputs, dim=2)
+        free, *known = candidates.unsqueeze(1).chunk(self.outputs, dim=2)
+        total = first * free
+        for output, candidate in zip(others, known, strict=True):
+            total = torch.addcmul(total, output, candidate)
+        return total
+
+    def candidates_of(self, context: SeriesBatch) -> Tensor:
+        """(B, n·C, D, H, W) the change that an output of 1 stands for."""
+        free = torch.full_like(context.last_image, self.scale)
+        candidates = torch.cat([free, *known_changes(context)] if self.candidates else [free], dim=1)
+        if self.gate_horizon:
+            candidates = candidates * _gate(context.horizon, self.gate_horizon)
+        if self.background:
+            candidates = candidates * _body(context, self.background)
+        return candidates
 
 
 def _gate(horizon: Tensor, scale: float) -> Tensor:
-    return torch.tanh(horizon.abs() / scale)[:, None, None, None, None, None]
+    return torch.tanh(horizon.abs() / scale)[:, None, None, None, None]
 
 
 def _body(context: SeriesBatch, background: float) -> Tensor:
-    """(B, 1, 1, D, H, W) 1 within about two voxels of anything brighter than the background in any scan, else 0."""
-    brightest = torch.where(context.mask[:, :, None, None, None, None], context.images, -torch.inf).amax(dim=(1, 2))
+    """(B, 1, D, H, W) 1 within about two voxels of anything brighter than the background in any scan, else 0."""
+    brightest = context.without_padding.images.amax(dim=(1, 2))
     bright = (brightest > background).float().unsqueeze(1)
     coarse = functional.max_pool3d(bright, 2, ceil_mode=True)
     near = functional.max_pool3d(coarse, 3, stride=1, padding=1)
-    return functional.interpolate(near, size=bright.shape[2:], mode="nearest").unsqueeze(1)
+    return functional.interpolate(near, size=bright.shape[2:], mode="nearest")

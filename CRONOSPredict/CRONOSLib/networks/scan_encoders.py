@@ -9,8 +9,10 @@ from torch.nn import functional
 from CRONOSLib.errors import MethodError
 from CRONOSLib.flow.known_changes import SLOPE_SHRINKAGE
 from CRONOSLib.flow.series_batch import SeriesBatch
+from CRONOSLib.flow.slot_grid import Filling
 from CRONOSLib.flow.time_codes import slope_weights
-from CRONOSLib.networks.blocks import Conv3d, modulate, zeroed
+from CRONOSLib.networks.blocks import Conv3d, zeroed
+from CRONOSLib.networks.modulation import modulate
 
 
 class ScanSet(nn.Module):
@@ -26,7 +28,9 @@ class ScanSet(nn.Module):
         self.modulation = zeroed(nn.Linear(embedding, 2 * width))
         self.merge = nn.Conv3d(3 * width, width, 1)
 
-    def forward(self, inputs: Tensor, context: SeriesBatch, per_scan: Tensor) -> tuple[list[Tensor], Tensor]:
+    def forward(
+        self, inputs: Tensor, context: SeriesBatch, per_scan: Tensor, filling: None = None
+    ) -> tuple[list[Tensor], Tensor]:
         """Features of each of the T scans and of the patient, all (B, width, d, h, w).
 
         inputs:   (B, T, inputs, d, h, w)
@@ -72,13 +76,29 @@ class ScanStack(nn.Module):
         self.slots = slots
         self.conv = Conv3d(inputs * slots, width, 3, padding=1)
 
-    def forward(self, inputs: Tensor, context: SeriesBatch, per_scan: Tensor) -> tuple[None, Tensor]:
+    def forward(
+        self, inputs: Tensor, context: SeriesBatch, per_scan: Tensor, filling: Filling | None = None
+    ) -> tuple[None, Tensor]:
         """No features of single scans, and those of the patient (B, width, d, h, w).
+
+        filling: which scan stands in which slot; None: the scans stand in the first slots in turn
 
         Raises MethodError when there are more scans than slots.
         """
         count = inputs.shape[1]
+        if filling is not None:
+            return None, self._filled(inputs, functional.one_hot(filling.scan, count))
         if count > self.slots:
             raise MethodError(f"The network takes {self.slots} scans, not {count}. Leave {count - self.slots} out.")
         padded = functional.pad(inputs, (0, 0) * 4 + (0, self.slots - count))
         return None, self.conv(padded.flatten(1, 2))
+
+    def _filled(self, inputs: Tensor, scan_of_slot: Tensor) -> Tensor:
+        """`conv` of the scans in their slots, (B, slots, T) `scan_of_slot`.
+
+        Σ_s W_s x_scan(s) = Σ_t (Σ_s∈t W_s) x_t: weights are summed in place of scans repeated.
+        """
+        by_slot = self.conv.weight.unflatten(1, (self.slots, -1))
+        by_scan = torch.einsum("osi...,bst->boti...", by_slot, scan_of_slot.to(by_slot.dtype)).flatten(2, 3)
+        patients = inputs.flatten(1, 2).split(1)
+        return torch.cat([self.conv.convolved(x, w, self.conv.bias) for x, w in zip(patients, by_scan, strict=True)])

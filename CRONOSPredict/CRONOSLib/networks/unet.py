@@ -15,14 +15,15 @@ from CRONOSLib.networks.blocks import Downsample, Film, SelfAttention, TimeResid
 class UNetSettings:
     """Size of the U-Net.
 
-    width:       channels of the finest level
-    multipliers: channels of each level, in multiples of `width`
-    strides:     by what a level divides the resolution of the one before, along D, H, W: 1 or 2
-    embedding:   size of the time embedding
-    groups:      groups of the group normalisation (fewer where the channels do not divide)
-    film:        where time acts in a block
-    attention:   self-attention over all voxels of the coarsest level
-    checkpoint:  recompute the finest level in the backward pass: less memory, more time
+    width:          channels of the finest level
+    multipliers:    channels of each level, in multiples of `width`
+    strides:        by what a level divides the resolution of the one before, along D, H, W: 1 or 2
+    embedding:      size of the time embedding
+    groups:         groups of the group normalisation (fewer where the channels do not divide)
+    film:           where time acts in a block
+    convolve_first: on the way up, convolve before an enlargement and not after it, an eighth of the work
+    attention:      self-attention over all voxels of the coarsest level
+    checkpoint:     recompute the finest level in the backward pass: less memory, more time
     """
 
     width: int = 32
@@ -31,6 +32,7 @@ class UNetSettings:
     embedding: int = 128
     groups: int = 8
     film: Film = Film.NORMALISED
+    convolve_first: bool = False
     attention: bool = False
     checkpoint: bool = False
 
@@ -49,7 +51,9 @@ class UNet(nn.Module):
         )
         self.middle = nn.ModuleList([self._block(sizes[-1], sizes[-1]), self._block(sizes[-1], sizes[-1])])
         self.attention = SelfAttention(sizes[-1], settings.groups) if settings.attention else nn.Identity()
-        self.up = nn.ModuleList(Upsample(coarse, fine) for fine, coarse in pairwise(sizes))
+        self.up = nn.ModuleList(
+            Upsample(coarse, fine, convolve_first=settings.convolve_first) for fine, coarse in pairwise(sizes)
+        )
         self.decoder = nn.ModuleList(self._block(size, size) for size in sizes[:-1])
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
