@@ -126,6 +126,15 @@ def test_another_date_of_the_same_patient_needs_no_other_fit(name):
     torch.testing.assert_close(later.forecast, fresh.forecast)
 
 
+def test_evaluations_count_for_every_date():
+    method, batch = create_method("noder", {**QUICK, "shrinkage": 0.0}), growth()
+    first = method.forecast(batch)
+    assert first.nfe == 3 * 4 + 2  # Euler steps of a quarter span: back to the first scan in each iteration, then ahead
+    assert method.forecast(replace(batch, target_time=torch.tensor([4.0]))).nfe == 4
+    predicted = create_method("noder", {**QUICK, **NETWORK, "shrinkage": 0.0}, "amortised")
+    assert predicted.forecast(batch).nfe == first.nfe + 2
+
+
 @pytest.mark.parametrize("name", DEFORMING)
 def test_what_no_deformation_explains_goes_on_by_itself(name):
     batch = growth()
@@ -174,6 +183,23 @@ def test_a_trained_network_shortens_the_fit(name, preset):
         optimiser.step()
     copying = torch.mean((batch.last_image - batch.target) ** 2)
     assert torch.mean((method.forecast(batch).forecast - batch.target) ** 2) < 0.8 * copying
+
+
+def test_half_precision_around_a_predictor_changes_nothing():
+    torch.manual_seed(0)
+    settings = {"predictor": {"channels": (4, 8, 8, 8)}}  # two voxels thin at its coarsest level
+    method, batch = create_method("geodesic-regression", settings, "fast"), growth()
+    for value in method.parameters():
+        torch.nn.init.normal_(value, std=0.1)
+    thin = replace(batch, images=batch.images[..., :8, :, :], target=batch.target[..., :8, :, :])
+    gradients = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = method.loss(thin)
+        method.zero_grad()
+        loss.backward()
+        gradients.append(torch.cat([value.grad.flatten() for value in method.parameters()]))
+    torch.testing.assert_close(*gradients)
 
 
 def test_a_cloud_stays_where_it_is_at_time_0_and_a_constant_field_is_its_exponential():

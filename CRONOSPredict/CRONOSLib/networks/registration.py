@@ -44,13 +44,14 @@ class PairwiseVelocity(nn.Module):
             nn.init.zeros_(value)
 
     def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
-        """(N, 3, d, h, w) velocity, voxels of its own coarser grid per unit time.
+        """(N, 3, d, h, w) velocity, float32, voxels of its own coarser grid per unit time.
 
         moving, fixed: (N, C, D, H, W); the mean of the channels, brought to a multiple of 2ⁿ voxels for n levels
         """
         shape = moving.shape[2:]
         pair = torch.cat([moving.mean(dim=1, keepdim=True), fixed.mean(dim=1, keepdim=True)], dim=1)
         fitting = [max(1, round(size / self.multiple)) * self.multiple for size in shape]
-        velocity = self.unet(functional.interpolate(pair, fitting, mode="trilinear", align_corners=False))
+        with torch.autocast(pair.device.type, enabled=False):  # MONAI's convolutions are not our Conv3d
+            velocity = self.unet(functional.interpolate(pair.float(), fitting, mode="trilinear", align_corners=False))
         coarse = [max(2, round(size / self.settings.coarser)) for size in shape]
         return resized(velocity, coarse)
