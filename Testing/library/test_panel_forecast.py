@@ -122,6 +122,21 @@ def test_the_panel_offers_what_the_method_leaves_to_choose_and_nothing_else(fill
     assert (state.options().solver, state.options().preset) == ("heun", None), "it comes back with the model"
 
 
+def test_views_of_a_new_layout_show_the_whole_scan_where_most_changes(filled) -> None:
+    """The window gives them their size, higher than wide, only after the layout was asked for."""
+    run(filled)
+    views = [slicer.app.layoutManager().sliceWidget(f"CRONOS{column}Axial") for column in ("Last", "Forecast")]
+    until(lambda: views[0].mrmlSliceNode().GetDimensions()[1] > views[0].mrmlSliceNode().GetDimensions()[0])
+    bounds = np.zeros(6)
+    results_of(filled.getParameterNode().forecast).forecast.GetRASBounds(bounds)
+    for view in views:
+        until(lambda view=view: view.mrmlSliceNode().GetFieldOfView()[0] >= bounds[1] - bounds[0])
+        assert view.mrmlSliceNode().GetFieldOfView()[1] >= bounds[3] - bounds[2]
+    offsets = {view.mrmlSliceNode().GetSliceOffset() for view in views}
+    assert offsets != {bounds[4:].mean()}
+    assert len(offsets) == 1
+
+
 def test_a_forecast_ends_as_nodes_compared_with_the_last_scan(filled) -> None:
     run(filled)
     forecast = filled._parameterNode.forecast

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import slicer
 
-from CRONOSLib.scene.layouts import AXIAL, in_rows, jump_to, place_of_most, set_layout, show_alone, slice_view
+from CRONOSLib.scene.layouts import AXIAL, in_rows, look_at, place_of_most, set_layout, show_alone, slice_view
 from CRONOSLib.scene.results import ResultNodes
 
 _COLUMNS = ("Last", "Forecast", "Change")
@@ -53,7 +53,7 @@ def show_comparison(
     _show_legend(layout_manager, results.change, planes, labels[2])
     views = [layout_manager.sliceWidget(_view_name(column, plane)) for plane in planes for column in _COLUMNS]
     strength = np.abs(slicer.util.arrayFromVolume(results.change))
-    jump_to([view.mrmlSliceNode() for view in views], place_of_most(strength, results.change))
+    look_at(views, place_of_most(strength, results.change))
 
 
 def _show_legend(layout_manager, change: slicer.vtkMRMLScalarVolumeNode, planes: Sequence[str], quantity: str) -> None:

@@ -7,7 +7,7 @@ import math
 import slicer
 
 from CRONOSLib.scene.flow import SCAN_ATTRIBUTE, FlowNodes
-from CRONOSLib.scene.layouts import in_rows, jump_to, place_of_most, set_layout, show_alone, slice_view
+from CRONOSLib.scene.layouts import in_rows, look_at, place_of_most, set_layout, show_alone, slice_view
 from CRONOSLib.scene.overlay import shown_composites
 
 SPEED, DISAGREEMENT, BEND = "speed", "disagreement", "bend"
@@ -36,8 +36,7 @@ def show_members(layout_manager, flow: FlowNodes) -> None:
     for widget, state in zip(widgets, flow.states):
         show_alone(widget, state, _VIEW_GROUP)
     begin = flow.browser.GetSequenceNode(flow.speeds[-1]).GetNthDataNode(0)
-    place = place_of_most(slicer.util.arrayFromVolume(begin), begin)
-    jump_to([widget.mrmlSliceNode() for widget in widgets], place)
+    look_at(widgets, place_of_most(slicer.util.arrayFromVolume(begin), begin))
 
 
 def lay_flow_over(layout_manager, flow: FlowNodes, what: str, opacity: float) -> None:

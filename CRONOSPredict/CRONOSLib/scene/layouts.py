@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+import qt
 import slicer
 
 from CRONOSLib.scene.nodes import ijk_to_ras
 
 AXIAL = ("Axial",)
 ALL_PLANES = ("Axial", "Sagittal", "Coronal")
+
+_LAID_OUT_MS = 50
+"""After this time the window has given new views their size."""
 
 
 def slice_view(tag: str, plane: str, label: str, color: str) -> str:
@@ -42,14 +46,13 @@ def set_layout(layout_manager, number: int, description: str) -> None:
 
 
 def show_alone(widget, node: slicer.vtkMRMLScalarVolumeNode, group: int) -> None:
-    """Show one volume, whole, in a slice view that moves together with the others of its group."""
+    """Show one volume in a slice view that moves together with the others of its group."""
     view = widget.mrmlSliceNode()
     view.SetViewGroup(group)
     composite = widget.mrmlSliceCompositeNode()
     composite.SetBackgroundVolumeID(node.GetID())
     composite.SetForegroundVolumeID(None)
     composite.SetLabelVolumeID(None)
-    widget.sliceController().fitSliceToBackground()
     composite.SetLinkedControl(True)
 
 
@@ -63,7 +66,17 @@ def place_of_most(strength: np.ndarray, grid: slicer.vtkMRMLScalarVolumeNode) ->
     return right, anterior, superior
 
 
-def jump_to(views: Iterable[slicer.vtkMRMLSliceNode], place: tuple[float, float, float]) -> None:
-    """Move slice views so that they show a place, mm in RAS."""
-    for view in views:
-        view.JumpSliceByOffsetting(*place)
+def look_at(widgets: Sequence, place: tuple[float, float, float]) -> None:
+    """Let slice views show the whole of their volumes, at a place, mm in RAS.
+
+    Views of a new layout get their size only when the window comes to lay them out; then they are fitted again.
+    """
+
+    def look() -> None:
+        for widget in widgets:
+            widget.sliceController().fitSliceToBackground()
+        for widget in widgets:  # after all: a view that is fitted takes those that it is linked with to their middle
+            widget.mrmlSliceNode().JumpSliceByOffsetting(*place)
+
+    look()
+    qt.QTimer.singleShot(_LAID_OUT_MS, look)

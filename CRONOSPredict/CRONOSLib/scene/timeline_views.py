@@ -8,7 +8,7 @@ import slicer
 from CRONOSLib.scene.layouts import (
     ALL_PLANES,
     in_rows,
-    jump_to,
+    look_at,
     place_of_most,
     set_layout,
     show_alone,
@@ -34,7 +34,7 @@ def show_timeline(
     widgets = [layout_manager.sliceWidget(_view_name(plane)) for plane in ALL_PLANES]
     for widget in widgets:
         show_alone(widget, timeline.volume, _VIEW_GROUP)
-    jump_to([widget.mrmlSliceNode() for widget in widgets], _place_of_change(timeline))
+    look_at(widgets, _place_of_change(timeline))
     if chart is not None:
         show_chart(chart)
     slicer.modules.sequences.showSequenceBrowser(timeline.browser)

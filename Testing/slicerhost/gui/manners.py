@@ -6,6 +6,7 @@ not have raises. The real `connect` only returns False for an unknown signal; ra
 
 from __future__ import annotations
 
+import inspect
 from typing import ClassVar
 
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -55,7 +56,7 @@ class Manners:
             raise AttributeError(f"'{name}' is no property of {self.className()}, and nothing new can be set on it.")
 
     def _is_property(self, name: str) -> bool:
-        return isinstance(getattr(type(self), name, None), (property, QtCore.Property))
+        return isinstance(inspect.getattr_static(type(self), name, None), (property, QtCore.Property))
 
     def _signal(self, signature: str):
         """The C++ signature, or the Python signal that stands for it."""
@@ -88,10 +89,22 @@ def _turn_own_properties(qt_class: type) -> None:
     for index in range(described.propertyOffset(), described.propertyCount()):
         found = described.property(index)
         if found.name() not in _VIRTUAL:
-            setattr(qt_class, found.name(), _attribute(found.name(), found.isWritable()))
+            there = inspect.getattr_static(qt_class, found.name(), None)
+            of_class = there.__func__ if isinstance(there, staticmethod) else None
+            setattr(qt_class, found.name(), _attribute(found.name(), found.isWritable(), of_class))
 
 
-def _attribute(name: str, writable: bool) -> property:
+class _Attribute(property):
+    """A property of objects whose name their class has for a function, such as QTimer.singleShot."""
+
+    of_class = None
+
+    def __get__(self, instance, owner=None):
+        """The function for the class."""
+        return self.of_class if instance is None and self.of_class else super().__get__(instance, owner)
+
+
+def _attribute(name: str, writable: bool, of_class) -> property:
     def read(self):
         return QtCore.QObject.property(self, name)
 
@@ -99,7 +112,9 @@ def _attribute(name: str, writable: bool) -> property:
         if not QtCore.QObject.setProperty(self, name, value):
             raise ValueError(f"{self.className()}.{name} does not take {value!r}.")
 
-    return property(read, write if writable else None)
+    attribute = _Attribute(read, write if writable else None)
+    attribute.of_class = of_class
+    return attribute
 
 
 def _without_foreign_parents(base: type):

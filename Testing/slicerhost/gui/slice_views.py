@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import slicer
 import vtk
-from PySide6 import QtGui
+from PySide6 import QtCore, QtGui
 
 from .drawing import SliceCanvas
+
+_SIZE = (320, 800)
+"""Pixels of every view, as three beside each other have them."""
 
 
 class SliceWidget:
@@ -16,7 +19,6 @@ class SliceWidget:
         self._logic = slicer.vtkMRMLSliceLogic()
         self._logic.SetMRMLScene(slice_node.GetScene())
         self._logic.SetSliceNode(slice_node)
-        slice_node.SetDimensions(300, 300, 1)
         application_logic.GetSliceLogics().AddItem(self._logic)
         self._application_logic = application_logic
         self._canvas: SliceCanvas | None = None
@@ -36,6 +38,9 @@ class SliceWidget:
     def sliceController(self) -> SliceController:
         """The bar above the view."""
         return SliceController(self._logic)
+
+    def _lay_out(self) -> None:
+        self._logic.ResizeSliceNode(*_SIZE)
 
     def picture(self, width: int, height: int) -> QtGui.QImage:
         """What the view shows, in pixels."""
@@ -73,7 +78,9 @@ class LayoutManager:
         if scene.GetFirstNodeByClass("vtkMRMLInteractionNode") is None:
             scene.AddNode(slicer.vtkMRMLInteractionNode())
         self._widgets: dict[str, SliceWidget] = {}
+        self._laid_out: set[str] = set()
         self._map_views()
+        self._lay_out()
 
     def layoutLogic(self):
         """The real vtkMRMLLayoutLogic."""
@@ -85,9 +92,19 @@ class LayoutManager:
         return self._logic.GetLayoutNode().GetViewArrangement()
 
     def setLayout(self, layout: int) -> None:
-        """Show another layout."""
+        """Show another layout; its new views get their size in Qt's next turn."""
         self._logic.GetLayoutNode().SetViewArrangement(layout)
         self._map_views()
+        QtCore.QTimer.singleShot(0, self._lay_out)
+
+    def _lay_out(self) -> None:
+        """Give the views of the current layout their size."""
+        nodes = slicer.util.getNodesByClass("vtkMRMLSliceNode", self._logic.GetMRMLScene())
+        shown = {node.GetName() for node in nodes if node.IsMappedInLayout()}
+        for name in shown - self._laid_out:
+            if name in self._widgets:
+                self._widgets[name]._lay_out()
+        self._laid_out |= shown
 
     def _map_views(self) -> None:
         """Tell each view whether it is shown."""
@@ -108,4 +125,6 @@ class LayoutManager:
             if node is None:
                 return None
             self._widgets[name] = SliceWidget(node, self._application_logic)
+            if name in self._laid_out:
+                self._widgets[name]._lay_out()
         return self._widgets[name]
