@@ -79,13 +79,6 @@ class PreparedSeries:
         """The last scan's own grid."""
         return Grid.of(self.last_scan)
 
-    def to_grid(self, image: sitk.Image) -> np.ndarray:
-        """(1, D, H, W) float32: an image in the last scan's space on this grid, by the last scan's intensity scale.
-
-        This is how a true target becomes a training target: nothing is measured on it.
-        """
-        return self.scales[-1].apply(_array(resample(image, self.grid)))[None]
-
     def scan_to_native(self, image: sitk.Image, index: int) -> sitk.Image:
         """A context scan on the last scan's grid, aligned, and in the last scan's units, float32.
 
