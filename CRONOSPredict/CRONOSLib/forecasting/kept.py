@@ -15,7 +15,7 @@ class Kept:
     """
 
     def __init__(self) -> None:
-        self._entries: dict[str, tuple[tuple, Any, T]] = {}  # type: ignore[valid-type]
+        self._entries: dict[str, tuple[tuple, object, Any]] = {}
 
     def get(self, what: str, key: tuple, make: Callable[[], T], alive: object = None) -> T:
         """The one entry of this kind; made anew when it was made for another key.

@@ -1,4 +1,4 @@
-"""A displacement field in physical space, and label maps carried by it."""
+"""A displacement field of voxels as a transform of physical space."""
 
 from __future__ import annotations
 
