@@ -34,6 +34,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="Forecast a patient's next 3D scan from the earlier ones. For research use only.",
 )
 app.command()(forecast.forecast)

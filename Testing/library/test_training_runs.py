@@ -21,6 +21,7 @@ from CRONOSLib.bundles.store import load_bundle
 from CRONOSLib.bundles.weights import load_method
 from CRONOSLib.cli import app
 from CRONOSLib.cohorts.manifest import Cohort, Patient, Visit, read_cohort, write_cohort
+from CRONOSLib.commands.settings_words import with_words
 from CRONOSLib.errors import CohortError, MethodError, OutOfMemoryError, OutputError, TrainingStopped
 from CRONOSLib.imaging.grid import GridSpec
 from CRONOSLib.imaging.preparation import Preprocessing
@@ -115,6 +116,27 @@ def test_the_record_repeats_the_run(finished: RunFolder, tmp_path: Path) -> None
     result = CliRunner().invoke(app, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert same(finished, again)
+
+
+def test_a_setting_that_is_typed_leaves_what_lies_beside_it(cohort: Path, tmp_path: Path) -> None:
+    known = {"preprocessing": {"grid": {"spacing_mm": 3.0, "multiple": 4}, "alignment": "off"}}
+    typed = with_words(known, ["preprocessing.grid.spacing_mm=4", "precision=32-true", "augmentation.flip=false"])
+    assert typed["preprocessing"] == {"grid": {"spacing_mm": 4, "multiple": 4}, "alignment": "off"}
+    assert (typed["precision"], typed["augmentation"]) == ("32-true", {"flip": False})
+    for word, sentence in (("steps", "--set NAME=VALUE"), ("stepps=3", "stepps"), ("precision.x=1", "single value")):
+        words = [
+            "train",
+            "--cohort",
+            str(cohort),
+            "--out",
+            str(tmp_path / "run"),
+            "--set",
+            "precision=x",
+            "--set",
+            word,
+        ]
+        result = CliRunner().invoke(app, words)
+        assert (result.exit_code, sentence in result.stderr) == (2, True), result.output
 
 
 def test_a_run_that_is_stopped_by_a_file_goes_on_to_the_same_weights(

@@ -30,24 +30,46 @@ _MARKER = "skill.csv"
 
 def evaluate(
     cohort: Annotated[Path, typer.Option(help="Folder of a cohort.")],
-    bundle: Annotated[str | None, typer.Option(help="Trained model: a name of `cronos bundles`, or a folder.")] = None,
-    method: Annotated[str | None, typer.Option(help="A method that needs no bundle.")] = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    bundle: Annotated[
+        str | None,
+        typer.Option(
+            help="Trained model: a name of `cronos bundles`, or a folder such as runs/mine/bundle; the best "
+            "that comes with CRONOS unless given."
+        ),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Instead of a bundle: one of `cronos methods` that needs none, such as linear.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Whose patients: train, validation or test. Test ones took no part in training.")
+    ] = "test",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for results.csv, skill.csv, card.md, gallery.png.")] = None,
     last_visit: Annotated[
-        bool, typer.Option("--last-visit", help="Forecast each patient's last visit only, not every visit.")
+        bool, typer.Option("--last-visit", help="One forecast per patient, of the last visit from all before it.")
     ] = False,
     further: Annotated[
         bool, typer.Option("--further", help="Also SSIM, correlation of change, AUROC, edges and sharpness.")
     ] = False,
     update_bundle: Annotated[
         bool,
-        typer.Option("--update-bundle", help="Calibrate on the validation patients, and write all into the bundle."),
+        typer.Option(
+            "--update-bundle", help="Calibrate on the validation patients, and write skill and card into the bundle."
+        ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier result in --out.")] = False,
 ) -> None:
-    """Measure a method against copying the last scan and other baselines, on patients that training never saw."""
+    """Measure a method on held-out patients, beside copying the last scan, their mean, a line and a ridge line.
+
+    Every patient is forecast again and again, from the first k scans: the next one and the last one. Skill is
+    1 − MSE/MSE of copying the last scan: 0 is copying, 1 is perfect, below 0 is worse. Shown are its mean and 95 %
+    interval over patients, by horizon and by number of scans, and how often the range of a bundle held the truth.
+
+    ```
+    cronos evaluate --cohort cohorts/mine --bundle runs/mine/bundle --out evaluation
+    cronos evaluate --cohort cohorts/mine --method linear --last-visit
+    ```
+    """
     from CRONOSLib.bundles.store import default_bundle, load_bundle
     from CRONOSLib.packages import require
 

@@ -24,8 +24,17 @@ def methods() -> None:
     out.print(made)
 
 
-def bundles(folder: Annotated[Path | None, typer.Argument(help="Folder of bundles; default: those of CRONOS.")] = None):
-    """List trained models."""
+def bundles(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of bundles; those that come with CRONOS, and your own, unless given.")
+    ] = None,
+) -> None:
+    """List trained models: their method, their measured skill, and how far ahead they have seen.
+
+    Skill is 1 − MSE/MSE of copying the last scan, on patients that training never saw: 0 is copying, 1 is perfect; what
+    is not above 0 is red. `cronos forecast --bundle` takes a name of this list, or the folder of a bundle; the card in
+    that folder, README.md, says more.
+    """
     from CRONOSLib.bundles.store import list_bundles
 
     found = list_bundles(folder, on_broken=say_warning)

@@ -20,52 +20,79 @@ if TYPE_CHECKING:
     from CRONOSLib.training.collecting import CollectedCohort
 
 _MOST_REASONS = 12
+_WHO, _GRID = "Which patients and scans", "How they are prepared"
 
 
 def prepare(
     folder: Annotated[Path, typer.Argument(help="Folder that holds the patients.")],
     out: Annotated[Path, typer.Option(help="Folder of the cohort; an interrupted one is continued.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what was found; write nothing.")] = False,
+    jobs: Annotated[int, typer.Option(help="Processes to share the work.", min=1)] = 1,
     layout: Annotated[
         str,
         typer.Option(
             help="How the folder is laid out: acdc, isles, lumiere, adni, oasis, bids, folders (a folder for each "
-            "patient, dates in names) or dicom; auto recognises it."
+            "patient, dates in names) or dicom; auto recognises it.",
+            rich_help_panel=_WHO,
         ),
     ] = "auto",
     channel: Annotated[
         str | None,
-        typer.Option(help="Kind of scan to take where there are several, such as CT1, T1w or a series description."),
-    ] = None,
-    split: Annotated[
-        str, typer.Option(help="Percent of the patients to train, to validate and to test, where none is official.")
-    ] = "70/15/15",
-    seed: Annotated[int, typer.Option(help="The same seed splits the same patients alike.")] = 0,
-    align: Annotated[
-        str | None, typer.Option(help="How a patient's scans are brought onto the last one: off, rigid or affine.")
-    ] = None,
-    spacing: Annotated[float | None, typer.Option(help="Voxel size to prepare to, mm.")] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Stretch every scan to this many voxels along x, y, z, such as 96x96x64.")
+        typer.Option(
+            help="Kind of scan to take where there are several, such as CT1, T1w or a series description; "
+            "the usual one of the data set, else that of most patients, unless given.",
+            rich_help_panel=_WHO,
+        ),
     ] = None,
     single_scans: Annotated[
         bool,
         typer.Option(
             "--single-scans",
             help="Keep patients with one scan, too. They are trained on when the augmentation 'synthetic' is above 0.",
+            rich_help_panel=_WHO,
         ),
     ] = False,
-    jobs: Annotated[int, typer.Option(help="Processes to share the work.", min=1)] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what was found; write nothing.")] = False,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="Percent of the patients to train, to validate and to test, where no split is official.",
+            rich_help_panel=_WHO,
+        ),
+    ] = "70/15/15",
+    seed: Annotated[int, typer.Option(help="The same seed splits the same patients alike.", rich_help_panel=_WHO)] = 0,
+    align: Annotated[
+        str | None,
+        typer.Option(
+            help="How a patient's scans are brought onto the last one: off, rigid or affine; "
+            "rigid unless given, off for frames of one examination.",
+            rich_help_panel=_GRID,
+        ),
+    ] = None,
+    spacing: Annotated[
+        float | None, typer.Option(help="Edge of a voxel in mm; 3 unless given, or --size.", rich_help_panel=_GRID)
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Stretch every scan to this many voxels along x, y, z, such as 96x96x64; the "
+            "published one for acdc and isles unless given.",
+            rich_help_panel=_GRID,
+        ),
+    ] = None,
 ) -> None:
     """Make a cohort for training from a folder of patients.
 
-    Says what was found, and what cannot be used and why. Splits the rest by
-    patient and prepares it (aligned, resampled, normalised).
+    Says what was found, and what cannot be used and why; splits the rest by patient; aligns, resamples and normalises
+    it. Your own files stay where they are.
 
-    OUT holds then manifest.tsv (which scan of which patient, when, in which
-    split) sealed by cohort.json, skipped.csv, the prepared patients, and
-    train.json, which tells `cronos train` how they were prepared. Your own
-    files stay where they are.
+    OUT then holds manifest.tsv (which scan of which patient, when, in which split) sealed by cohort.json, skipped.csv,
+    the prepared patients, and train.json, which tells `cronos train` how they were prepared.
+
+    ```
+    cronos prepare patients --out cohorts/mine --dry-run    # look first
+    cronos prepare patients --out cohorts/mine --jobs 4
+    cronos prepare ACDC/database --out cohorts/acdc    # docs/cohorts.md: each data set
+    ```
     """
     from CRONOSLib.cohorts.readers.registry import find_cohort
     from CRONOSLib.training.collecting import collect_cohort

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,50 +25,78 @@ if TYPE_CHECKING:
 _STOPPED = 130
 _SAID_BY_THE_ERROR = ("failed", "stopped")
 _DEFAULT = "cronos-continuous"
+_WHAT, _HOW, _WHERE = "What is trained", "How it is trained", "Computer"
 
 
 def train(
     cohort: Annotated[
-        Path | None, typer.Option(help="Folder of a cohort: patients with dated scans, and who of them is held out.")
+        Path | None, typer.Option(help="Folder of a cohort, as `cronos prepare` or `cronos simulate` makes it.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run. One that was cut off goes on where it stopped.")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help=f"A name of `cronos methods` that needs a bundle; {_DEFAULT} unless given.")
+        str | None,
+        typer.Option(
+            help=f"Of `cronos methods`, one that needs a bundle; {_DEFAULT} unless given.", rich_help_panel=_WHAT
+        ),
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="JSON file with all of this, such as the run.json of an earlier run.")
+    preset: Annotated[
+        str | None, typer.Option(help="Of `cronos methods`: its settings.", rich_help_panel=_WHAT)
     ] = None,
     start_from: Annotated[
-        str | None, typer.Option("--from", help="Fine-tune this bundle: a name of `cronos bundles`, or a folder.")
+        str | None,
+        typer.Option(
+            "--from", help="Fine-tune this bundle: a name of `cronos bundles`, or a folder.", rich_help_panel=_WHAT
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="How often the weights are improved; 1600 unless given.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="How often the weights are improved; 1600 unless given.", rich_help_panel=_HOW)
+    ] = None,
     batch: Annotated[
-        str | None, typer.Option(help="Patients per batch, 2 unless given; auto: as many as fit into memory.")
+        str | None,
+        typer.Option(
+            help="Patients per batch; auto: as many as fit into memory. 2 unless given.", rich_help_panel=_HOW
+        ),
     ] = None,
     accumulate: Annotated[
-        int | None, typer.Option(help="Batches per step, 1 unless given; processes share them.")
+        int | None, typer.Option(help="Batches per step; processes share them. 1 unless given.", rich_help_panel=_HOW)
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="A preset of `cronos methods`.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same weights; 0 unless given.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    devices: Annotated[int, typer.Option(help="GPUs (or, on a CPU, processes) of this machine.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same weights. 0 unless given.", rich_help_panel=_HOW)
+    ] = None,
+    single: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE: any other setting; may be repeated.", rich_help_panel=_HOW),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="JSON file with all of this, such as the run.json of an earlier run.", rich_help_panel=_HOW),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_WHERE)] = "auto",
+    devices: Annotated[
+        int, typer.Option(help="GPUs (or, on a CPU, processes) of this machine.", min=1, rich_help_panel=_WHERE)
+    ] = 1,
 ) -> None:
     """Train a method on a cohort and save it as a bundle, with its skill on held-out patients.
 
-    The folder of the run holds what a run is and does: run.json (its configuration), status.json, metrics.csv (curves),
-    log.txt, checkpoints/, and in the end bundle/, which `cronos forecast --bundle` and the panel take.
+    The folder of the run holds run.json (all settings), status.json, metrics.csv (curves), log.txt, checkpoints/, and
+    in the end bundle/, which `cronos forecast --bundle`, `cronos evaluate --bundle` and the panel take.
 
-    Ctrl-C, SIGTERM or a file named `stop` in that folder stop the run after a checkpoint; a run that was cut off, even
-    by a power failure, goes on to the very same weights when the same command is given again.
+    Ctrl-C, SIGTERM or a file named `stop` in that folder stop the run after a checkpoint. A run that was stopped or cut
+    off, even by a power failure, goes on to the very same weights when the same command is given again.
 
-    Several GPUs: --devices 4 --accumulate 4. Several machines: start this command with torchrun, or with srun under
-    SLURM; the processes find each other.
+    ```
+    cronos train --cohort cohorts/mine --out runs/mine
+    cronos train --cohort cohorts/mine --set preprocessing.grid.spacing_mm=4 --out runs/coarse
+    cronos train --cohort cohorts/mine --from cronos-continuous-sim-glioma --out runs/tuned
+    cronos train --config runs/mine/run.json --out runs/again    # the same run once more
+    cronos train --cohort cohorts/mine --devices 4 --accumulate 4 --out runs/big    # GPUs
+    srun cronos train --cohort cohorts/mine --accumulate 8 --out runs/big    # or torchrun
+    ```
 
-    Everything else stands in a configuration file: {"cohort": …, "method": …, "out": …, "settings": {"learning_rate":
-    0.0005, "augmentation": {"rotation": 10}, "preprocessing": {"grid": {"spacing_mm": 3}}, …}}. The run.json of a
-    finished run lists all settings and repeats it: cronos train --config runs/first/run.json --out runs/second
+    run.json lists all settings. A file for --config needs only what differs: {"cohort": …, "method": …, "out": …,
+    "settings": {"learning_rate": 0.0005, "augmentation": {"rotation": 10}}}
     """
     from CRONOSLib.packages import require
 
@@ -77,7 +105,7 @@ def train(
     if batch is not None:
         given["batch_size"] = _batch_size(batch)
     require("torch", "lightning", "safetensors", purpose="Training")
-    order = _order(cohort, method, out, _read(config), given, config)
+    order = _order(cohort, method, out, _read(config), given, single or (), config)
     order.settings.check_shares(devices)
     if devices > 1 and "LOCAL_RANK" not in os.environ:
         from CRONOSLib.training.processes import launch
@@ -101,10 +129,12 @@ def _order(
     out: Path | None,
     written: dict[str, Any],
     given: dict[str, Any],
+    single: Sequence[str],
     file: Path | None,
 ) -> _Order:
     """What the words of the command say; where they are silent, the configuration file; then what suits the cohort."""
     from CRONOSLib.cohorts.usual_settings import read_usual_settings
+    from CRONOSLib.commands.settings_words import with_words
     from CRONOSLib.training.settings import TrainSettings
 
     unknown = set(written) - {"cohort", "method", "out", "settings", "manifest_sha256", "start_from_sha256"}
@@ -116,7 +146,8 @@ def _order(
     cohort, out = cohort or written.get("cohort"), out or place
     if cohort is None or out is None:
         raise MethodError("A run needs a cohort and a folder. Give --cohort and --out, or a --config that names both.")
-    settings = TrainSettings.from_json({**read_usual_settings(Path(cohort)), **written.get("settings", {}), **given})
+    known = {**read_usual_settings(Path(cohort)), **written.get("settings", {}), **given}
+    settings = TrainSettings.from_json(with_words(known, single))
     return _Order(Path(cohort), method or written.get("method") or _method_of(settings), Path(out), settings)
 
 
