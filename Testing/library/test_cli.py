@@ -93,6 +93,20 @@ def test_the_truth_is_measured_against_forecast_and_lci(
     assert f"{metrics['lci']['nrmse']:.4f}" in result.stdout
 
 
+def test_a_segmentation_is_carried_by_a_method_that_deforms(written_patient: list[str], tmp_path: Path) -> None:
+    last = sitk.ReadImage(written_patient[-1].partition("=")[2])
+    drawn = sitk.Cast(sitk.OtsuThreshold(last, 0, 1), sitk.sitkUInt8) * 7
+    labels, out = write(drawn, tmp_path / "labels.nrrd"), tmp_path / "out"
+    words = ("--target", "2020-06-29", "--labels", labels, "--out", out, "--align", "off")
+    result = done("forecast", *scans(written_patient), *words, "--method", "geodesic-regression")
+    carried = sitk.GetArrayFromImage(sitk.ReadImage(str(out / "labels.nrrd")))
+    assert set(np.unique(carried)) == {0, 7}
+    folding = report_of(out)["deformation"]["folding_percent"]
+    assert f"{folding:.3g} % of the voxels fold" in result.stdout
+    refused = mistake("forecast", *scans(written_patient), *words, "--force", "--method", "linear")
+    assert "cannot carry labels" in refused
+
+
 def test_a_folder_stands_for_its_scans(head: Callable[[float], sitk.Image], tmp_path: Path) -> None:
     folder = tmp_path / "patient"
     folder.mkdir()

@@ -14,7 +14,7 @@ from CRONOSLib.commands.console import table
 from CRONOSLib.evaluation.comparison import Comparison
 from CRONOSLib.evaluation.metrics import Metrics
 from CRONOSLib.forecast import Forecast
-from CRONOSLib.report import RESEARCH_ONLY
+from CRONOSLib.report import RESEARCH_ONLY, how_reached
 from CRONOSLib.series import LongitudinalSeries
 
 _MANY = 6  # times that fit on one line
@@ -43,6 +43,7 @@ def _facts(forecast: Forecast, folder: Path) -> Table:
         "Its skill": str(bundle.skill or "not measured") if bundle else "",
         "Change": f"mean {change.mean():.4g}, largest {change.max():.4g} (scan units)",
         "Spread": _spread(forecast),
+        "Deformation": _deformation(forecast),
         "Cost": f"{forecast.seconds:.1f} s on {forecast.device}{memory}, {forecast.nfe} evaluations of the network",
         "Results": str(folder),
     }
@@ -60,6 +61,11 @@ def _spread(forecast: Forecast) -> str:
         return ""
     voxels = sitk.GetArrayViewFromImage(forecast.spread)
     return f"mean {voxels[voxels != 0].mean():.4g} (scan units), {forecast.spread_meaning}"
+
+
+def _deformation(forecast: Forecast) -> str:
+    found = how_reached(forecast)["deformation"]
+    return f"{found['folding_percent']:.3g} % of the voxels fold" if found else ""
 
 
 def _scans(series: LongitudinalSeries) -> str:
