@@ -89,3 +89,21 @@ def test_a_saved_scene_brings_every_choice_back(filled, tmp_path: Path) -> None:
     assert ui.scansTable.item(0, 0).checkState() == qt.Qt.Unchecked
     run(filled)
     assert filled.getParameterNode().forecast.GetName() == kept["forecast"]
+
+
+def test_a_scene_that_was_saved_in_a_layout_of_ours_opens_in_it(host) -> None:
+    """A scene keeps the number of its layout only; a window whose layout nobody knows stays empty."""
+    from CRONOSLib.scene.arrangements import ALL_PLANES, AXIAL, comparison, members, register_layouts, through_time
+
+    layouts = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
+    register_layouts(layouts)
+    for layout, view in (
+        (comparison(AXIAL), "CRONOSForecastAxial"),
+        (comparison(ALL_PLANES), "CRONOSChangeCoronal"),
+        (through_time(), "CRONOSTimePlot"),
+        (members(["2020-01-01", "2020-03-01"]), "CRONOSMember2"),
+    ):
+        saved = slicer.vtkMRMLLayoutNode()
+        saved.SetViewArrangement(layout.number)
+        layouts.CopyContent(saved)
+        assert f'"{view}"' in layouts.GetCurrentLayoutDescription()

@@ -7,13 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import slicer
 
-from CRONOSLib.scene.layouts import AXIAL, in_rows, look_at, place_of_most, set_layout, show_alone, slice_view
+from CRONOSLib.scene.arrangements import AXIAL, COLUMNS, comparison, comparison_view
+from CRONOSLib.scene.layouts import look_at, place_of_most, set_layout, show_alone
 from CRONOSLib.scene.results import ResultNodes
-
-_COLUMNS = ("Last", "Forecast", "Change")
-_COLORS = ("#8C8C8C", "#4C9A2A", "#B3554D")
-_LAYOUT_ID = 5120
-"""Number of the first of our layouts; the second number is that of all planes. Slicer's own end below 1000."""
 
 _VIEW_GROUP = 512
 """Linked views move together when they are of one group; other views of the user do not."""
@@ -33,7 +29,7 @@ def show_comparison(
     last_scan: slicer.vtkMRMLScalarVolumeNode,
     results: ResultNodes,
     planes: Sequence[str] = AXIAL,
-    labels: Sequence[str] = _COLUMNS,
+    labels: Sequence[str] = COLUMNS,
 ) -> None:
     """Show one row of three views for each plane; the views are linked, and fitted to the last scan.
 
@@ -41,17 +37,12 @@ def show_comparison(
     planes:         `AXIAL` or `ALL_PLANES`
     labels:         what stands on the three columns
     """
-    described = [
-        slice_view(_view_name(column, plane), plane, label, color)
-        for plane in planes
-        for column, label, color in zip(_COLUMNS, labels, _COLORS)
-    ]
-    set_layout(layout_manager, _LAYOUT_ID + len(planes), in_rows(described, len(_COLUMNS)))
+    set_layout(layout_manager, comparison(planes, labels))
     for plane in planes:
-        for column, node in zip(_COLUMNS, (last_scan, results.forecast, results.change)):
-            show_alone(layout_manager.sliceWidget(_view_name(column, plane)), node, _VIEW_GROUP)
+        for column, node in zip(COLUMNS, (last_scan, results.forecast, results.change)):
+            show_alone(layout_manager.sliceWidget(comparison_view(column, plane)), node, _VIEW_GROUP)
     _show_legend(layout_manager, results.change, planes, labels[2])
-    views = [layout_manager.sliceWidget(_view_name(column, plane)) for plane in planes for column in _COLUMNS]
+    views = [layout_manager.sliceWidget(comparison_view(column, plane)) for plane in planes for column in COLUMNS]
     strength = np.abs(slicer.util.arrayFromVolume(results.change))
     look_at(views, place_of_most(strength, results.change))
 
@@ -76,7 +67,7 @@ def _show_legend(layout_manager, change: slicer.vtkMRMLScalarVolumeNode, planes:
         text.SetBackgroundOpacity(_TEXT_BACKGROUND)
     legend.RemoveAllViewNodeIDs()
     for plane in planes:
-        view = layout_manager.sliceWidget(_view_name(_COLUMNS[2], plane)).mrmlSliceNode()
+        view = layout_manager.sliceWidget(comparison_view(COLUMNS[2], plane)).mrmlSliceNode()
         legend.AddViewNodeID(view.GetID())
 
 
@@ -84,7 +75,3 @@ def _unit_of(node: slicer.vtkMRMLScalarVolumeNode) -> str:
     """Unit of the voxels, where the scanner told one, as for CT."""
     unit = node.GetVoxelValueUnits()
     return unit.GetCodeMeaning() if unit is not None and unit.GetCodeMeaning() else "scan units"
-
-
-def _view_name(column: str, plane: str) -> str:
-    return f"CRONOS{column}{plane}"

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import slicer
 
+from CRONOSLib.scene.arrangements import member_view, members
 from CRONOSLib.scene.flow import SCAN_ATTRIBUTE, FlowNodes
-from CRONOSLib.scene.layouts import in_rows, look_at, place_of_most, set_layout, show_alone, slice_view
+from CRONOSLib.scene.layouts import look_at, place_of_most, set_layout, show_alone
 from CRONOSLib.scene.overlay import shown_composites
 
 SPEED, DISAGREEMENT, BEND = "speed", "disagreement", "bend"
 """What can be laid over the slice views."""
 
-_LAYOUT_ID = 5160
-"""Number of the layout of one member; that of several follows."""
-
 _VIEW_GROUP = 516
-_COLOR, _COLOR_OF_LAST = "#8C8C8C", "#4C9A2A"
 
 
 def show_members(layout_manager, flow: FlowNodes) -> None:
@@ -25,14 +20,8 @@ def show_members(layout_manager, flow: FlowNodes) -> None:
 
     layout_manager: qSlicerLayoutManager
     """
-    count = len(flow.states)
-    columns = count if count <= 3 else math.ceil(math.sqrt(count))
-    views = [
-        slice_view(_view_name(index), "Axial", state.GetAttribute(SCAN_ATTRIBUTE), _color(index, count))
-        for index, state in enumerate(flow.states)
-    ]
-    set_layout(layout_manager, _LAYOUT_ID + count, in_rows(views, columns))
-    widgets = [layout_manager.sliceWidget(_view_name(index)) for index in range(count)]
+    set_layout(layout_manager, members([state.GetAttribute(SCAN_ATTRIBUTE) for state in flow.states]))
+    widgets = [layout_manager.sliceWidget(member_view(index)) for index in range(len(flow.states))]
     for widget, state in zip(widgets, flow.states):
         show_alone(widget, state, _VIEW_GROUP)
     begin = flow.browser.GetSequenceNode(flow.speeds[-1]).GetNthDataNode(0)
@@ -56,11 +45,3 @@ def lay_flow_over(layout_manager, flow: FlowNodes, what: str, opacity: float) ->
             composite.SetForegroundOpacity(opacity)
         elif composite.GetForegroundVolumeID() in every:
             composite.SetForegroundVolumeID(None)
-
-
-def _view_name(index: int) -> str:
-    return f"CRONOSMember{index + 1}"
-
-
-def _color(index: int, count: int) -> str:
-    return _COLOR_OF_LAST if index == count - 1 else _COLOR

@@ -1,4 +1,4 @@
-"""Slice views beside each other: their layout, what each shows, and where it looks."""
+"""Slice views beside each other: what each shows, and where it looks."""
 
 from __future__ import annotations
 
@@ -8,41 +8,22 @@ import numpy as np
 import qt
 import slicer
 
+from CRONOSLib.scene.arrangements import ALL_PLANES, AXIAL, Layout  # noqa: F401
 from CRONOSLib.scene.nodes import ijk_to_ras
-
-AXIAL = ("Axial",)
-ALL_PLANES = ("Axial", "Sagittal", "Coronal")
 
 _LAID_OUT_MS = 50
 """After this time the window has given new views their size."""
 
 
-def slice_view(tag: str, plane: str, label: str, color: str) -> str:
-    """One slice view; the tag is its name, unlike any other."""
-    return (
-        f'<item><view class="vtkMRMLSliceNode" singletontag="{tag}">'
-        f'<property name="orientation" action="default">{plane}</property>'
-        f'<property name="viewlabel" action="default">{label}</property>'
-        f'<property name="viewcolor" action="default">{color}</property></view></item>'
-    )
-
-
-def in_rows(views: Sequence[str], columns: int) -> str:
-    """Views from left to right, row under row."""
-    rows = (views[first : first + columns] for first in range(0, len(views), columns))
-    items = "".join(f'<item><layout type="horizontal" split="true">{"".join(row)}</layout></item>' for row in rows)
-    return f'<layout type="vertical" split="true">{items}</layout>'
-
-
-def set_layout(layout_manager, number: int, description: str) -> None:
-    """Show a layout under its number, which is registered, or renewed.
+def set_layout(layout_manager, layout: Layout) -> None:
+    """Show a layout, which is registered, or renewed.
 
     layout_manager: qSlicerLayoutManager
     """
     layouts = layout_manager.layoutLogic().GetLayoutNode()
-    if not layouts.AddLayoutDescription(number, description):
-        layouts.SetLayoutDescription(number, description)
-    layout_manager.setLayout(number)
+    if not layouts.AddLayoutDescription(layout.number, layout.description):
+        layouts.SetLayoutDescription(layout.number, layout.description)
+    layout_manager.setLayout(layout.number)
 
 
 def show_alone(widget, node: slicer.vtkMRMLScalarVolumeNode, group: int) -> None:

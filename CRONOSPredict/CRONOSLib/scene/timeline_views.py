@@ -5,21 +5,11 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from CRONOSLib.scene.layouts import (
-    ALL_PLANES,
-    in_rows,
-    look_at,
-    place_of_most,
-    set_layout,
-    show_alone,
-    slice_view,
-)
+from CRONOSLib.scene.arrangements import ALL_PLANES, TIME_PLOT, through_time, time_view
+from CRONOSLib.scene.layouts import look_at, place_of_most, set_layout, show_alone
 from CRONOSLib.scene.timeline import TimelineNodes
 
-_LAYOUT_ID = 5140
-_PLOT = "CRONOSTimePlot"
 _VIEW_GROUP = 514
-_COLOR = "#4C9A2A"
 
 
 def show_timeline(
@@ -30,8 +20,8 @@ def show_timeline(
     layout_manager: qSlicerLayoutManager
     label:          stands in the slice views
     """
-    set_layout(layout_manager, _LAYOUT_ID, _description(label))
-    widgets = [layout_manager.sliceWidget(_view_name(plane)) for plane in ALL_PLANES]
+    set_layout(layout_manager, through_time(label))
+    widgets = [layout_manager.sliceWidget(time_view(plane)) for plane in ALL_PLANES]
     for widget in widgets:
         show_alone(widget, timeline.volume, _VIEW_GROUP)
     look_at(widgets, _place_of_change(timeline))
@@ -42,7 +32,7 @@ def show_timeline(
 
 def show_chart(chart: slicer.vtkMRMLPlotChartNode) -> None:
     """Put a chart into the plot view of this layout; nothing happens while there is none."""
-    view = chart.GetScene().GetSingletonNode(_PLOT, "vtkMRMLPlotViewNode")
+    view = chart.GetScene().GetSingletonNode(TIME_PLOT, "vtkMRMLPlotViewNode")
     if view is not None:
         view.SetPlotChartNodeID(chart.GetID())
 
@@ -52,16 +42,3 @@ def _place_of_change(timeline: TimelineNodes) -> tuple[float, float, float]:
     final = timeline.sequence.GetNthDataNode(timeline.sequence.GetNumberOfDataNodes() - 1)
     change = slicer.util.arrayFromVolume(final) - slicer.util.arrayFromVolume(timeline.last).astype(np.float32)
     return place_of_most(np.abs(change), timeline.volume)
-
-
-def _view_name(plane: str) -> str:
-    return f"CRONOSTime{plane}"
-
-
-def _description(label: str) -> str:
-    views = [slice_view(_view_name(plane), plane, label, _COLOR) for plane in ALL_PLANES]
-    plot = (
-        f'<item><view class="vtkMRMLPlotViewNode" singletontag="{_PLOT}">'
-        '<property name="viewlabel" action="default">P</property></view></item>'
-    )
-    return f'<layout type="vertical" split="true"><item>{in_rows(views, len(views))}</item>{plot}</layout>'

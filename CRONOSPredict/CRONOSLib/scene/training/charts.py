@@ -12,15 +12,12 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from CRONOSLib.scene.arrangements import GAPS_PLOT, LOSS_PLOT, SKILL_PLOT, training_curves, training_gaps
 from CRONOSLib.scene.layouts import set_layout
 from CRONOSLib.scene.panel.target import unit_words
 from CRONOSLib.scene.tables import set_columns
 from CRONOSLib.scene.training.patients import FoundPatients
 
-_GAPS, _LOSS, _SKILL = "CRONOSTrainGaps", "CRONOSTrainLoss", "CRONOSTrainSkill"
-"""Plot views, and charts by the same names."""
-
-_GAPS_LAYOUT, _CURVES_LAYOUT = 5143, 5142
 _GREEN, _BLUE, _GREY = (0.3, 0.6, 0.16), (0.16, 0.38, 0.66), (0.65, 0.65, 0.65)
 _SMOOTHED = 9  # neighbouring points of the loss that are averaged
 
@@ -70,11 +67,11 @@ def show_gaps(layout_manager, owner: slicer.vtkMRMLNode, patients: FoundPatients
     if unit_words(patients.unit) != _("days"):
         time = _("Time between scans, {unit}").format(unit=unit_words(patients.unit))
     columns = {time: (edges[:-1] + edges[1:]) / 2, count: counts}
-    series = _series(owner, _GAPS, count, columns, _BLUE, slicer.vtkMRMLPlotSeriesNode.PlotTypeScatterBar)
-    chart = _chart(owner, _GAPS, _("Gaps between scans"), time, count, [series])
+    series = _series(owner, GAPS_PLOT, count, columns, _BLUE, slicer.vtkMRMLPlotSeriesNode.PlotTypeScatterBar)
+    chart = _chart(owner, GAPS_PLOT, _("Gaps between scans"), time, count, [series])
     chart.SetLegendVisibility(False)
-    set_layout(layout_manager, _GAPS_LAYOUT, _rows(_GAPS))
-    _put(_GAPS, chart)
+    set_layout(layout_manager, training_gaps())
+    _put(GAPS_PLOT, chart)
 
 
 def draw_curves(owner: slicer.vtkMRMLNode, curves: Curves, steps: int) -> None:
@@ -88,14 +85,14 @@ def draw_curves(owner: slicer.vtkMRMLNode, curves: Curves, steps: int) -> None:
     usual = _("Running mean")
     each = _series(owner, "Loss", loss, {step: curves.steps, loss: curves.loss}, _GREY, line)
     mean = _series(owner, "Mean", usual, {step: curves.steps, usual: curves.smooth_loss}, _BLUE, line)
-    losses = _chart(owner, _LOSS, loss, step, loss, [each, mean])
+    losses = _chart(owner, LOSS_PLOT, loss, step, loss, [each, mean])
     losses.SetYAxisLogScale(bool(curves.loss) and min(curves.loss) > 0)
     base = _series(owner, "Copying", copying, {step: (0, steps), copying: (0, 0)}, _GREY, line)
     base.SetLineStyle(base.LineStyleDash)
     measured = _series(owner, "Skill", skill, {step: curves.validated, skill: curves.skill}, _GREEN, line)
     measured.SetMarkerStyle(measured.MarkerStyleCircle)
     title = _("Validation skill: 0 is copying the last scan, 1 is perfect")
-    skills = _chart(owner, _SKILL, title, step, skill, [base, measured])
+    skills = _chart(owner, SKILL_PLOT, title, step, skill, [base, measured])
     for chart in (losses, skills):
         chart.SetXAxisRangeAuto(False)
         chart.SetXAxisRange(0, steps)
@@ -103,8 +100,8 @@ def draw_curves(owner: slicer.vtkMRMLNode, curves: Curves, steps: int) -> None:
 
 def show_curves(layout_manager, owner: slicer.vtkMRMLNode) -> None:
     """Loss above skill in two plot views."""
-    set_layout(layout_manager, _CURVES_LAYOUT, _rows(_LOSS, _SKILL))
-    for name in (_LOSS, _SKILL):
+    set_layout(layout_manager, training_curves())
+    for name in (LOSS_PLOT, SKILL_PLOT):
         chart = owner.GetNodeReference(_role(name))
         if chart is not None:
             _put(name, chart)
@@ -168,15 +165,6 @@ def _node(owner: slicer.vtkMRMLNode, name: str, node_class: str, label: str) -> 
 
 def _role(name: str) -> str:
     return f"CRONOS.{name}"
-
-
-def _rows(*names: str) -> str:
-    views = (
-        f'<item><view class="vtkMRMLPlotViewNode" singletontag="{name}">'
-        '<property name="viewlabel" action="default">P</property></view></item>'
-        for name in names
-    )
-    return f'<layout type="vertical" split="true">{"".join(views)}</layout>'
 
 
 def _put(name: str, chart: slicer.vtkMRMLPlotChartNode) -> None:
