@@ -3,8 +3,9 @@
     cronos simulate glioma --patients 200 --seed 2026 --out cohorts/sim-glioma
     python Testing/benchmarks/presets.py cohorts/sim-glioma --out runs/presets [--steps 400] [--spacing 4]
 
-All rows take the same steps, seeds, draws, optimiser, width, precision and grid; the test patients' last visit
-is forecast from all earlier ones. A run that was cut off goes on where it stopped.
+All rows take the same steps, seeds, draws, optimiser, precision and grid; the test patients' last visit is forecast
+from all earlier ones. Every row is also compared with "continuous, ours" patient by patient, and on the validation
+patients too, by whom defaults are chosen. A run that was cut off goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from CRONOSLib.bundles.skill import Skill
 from CRONOSLib.cohorts.manifest import read_cohort
 from CRONOSLib.evaluation.held_out_forecast import HeldOutForecast, read_results, write_results
-from CRONOSLib.evaluation.skill import skill_over_patients
+from CRONOSLib.evaluation.skill import Difference, skill_difference, skill_over_patients
 from CRONOSLib.imaging.grid import GridSpec
 from CRONOSLib.imaging.preparation import Preprocessing
 from CRONOSLib.methods.registry import create_method
@@ -25,11 +26,13 @@ from CRONOSLib.training.fit import fit
 from CRONOSLib.training.held_out import evaluate
 from CRONOSLib.training.patients import prepare_patients
 from CRONOSLib.training.settings import TrainSettings
+from numpy.typing import NDArray
 
 Row = tuple[str, str, dict]
 
+REFERENCE = "continuous, ours"
 ROWS: dict[str, Row] = {
-    "continuous, ours": ("cronos-continuous", "default", {}),
+    REFERENCE: ("cronos-continuous", "default", {}),
     "continuous, paper": ("cronos-continuous", "paper", {}),
     "continuous, release": ("cronos-continuous", "release", {}),
     "discrete, ours": ("cronos-discrete", "default", {}),
@@ -113,29 +116,47 @@ def _table(arguments: argparse.Namespace) -> str:
     seeds = ", ".join(map(str, arguments.seeds))
     lines = [
         f"{arguments.steps} steps, seeds {seeds}, {arguments.spacing:g} mm grid; skill over the whole grid "
-        "(95 % interval over patients, seeds averaged per patient), of each seed, and where 2 % of voxels changed most",
+        "(95 % interval over patients, seeds averaged per patient), of each seed, where 2 % of voxels changed most, "
+        f'and minus that of "{REFERENCE}", paired over test and over validation patients',
         "",
-        "| row | skill | per seed | skill where changed |",
-        "|---|---|---|---|",
+        "| row | skill | per seed | where changed | minus ours | minus ours, validation |",
+        "|---|---|---|---|---|---|",
     ]
+    reference = {split: _runs(REFERENCE, split, arguments) for split in ("test", "validation")}
     for name in (*UNTRAINED, *arguments.only):
-        ran = [0] if name in UNTRAINED else arguments.seeds
-        runs = [read_results(_folder(name, seed, arguments) / "test.csv") for seed in ran]
+        runs = _runs(name, "test", arguments)
         each = ", ".join(f"{_skill([run], '').mean:.3f}" for run in runs)
-        lines.append(f"| {name} | {_interval(_skill(runs, ''))} | {each} | {_interval(_skill(runs, '_changed'))} |")
+        ahead = [
+            _interval(_difference(_runs(name, split, arguments), runs_of_ours)) if name != REFERENCE else ""
+            for split, runs_of_ours in reference.items()
+            if split == "test" or name not in UNTRAINED
+        ]
+        cells = [_interval(_skill(runs, "")), each, _interval(_skill(runs, "_changed")), *ahead]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def _runs(name: str, split: str, arguments: argparse.Namespace) -> list[list[HeldOutForecast]]:
+    """Of each seed, the measured forecasts of a split."""
+    seeds = [0] if name in UNTRAINED else arguments.seeds
+    return [read_results(_folder(name, seed, arguments) / f"{split}.csv") for seed in seeds]
+
+
+def _errors(runs: list[list[HeldOutForecast]], column: str) -> NDArray[np.float64]:
+    """(N,) of every patient, averaged over seeds."""
+    return np.mean([[getattr(result, column) for result in run] for run in runs], axis=0)
+
+
 def _skill(runs: list[list[HeldOutForecast]], suffix: str) -> Skill:
-    error, copying = (
-        np.mean([[getattr(result, kind + suffix) for result in run] for run in runs], axis=0)
-        for kind in ("mse", "lci_mse")
-    )
-    return skill_over_patients(error, copying, split="test")
+    return skill_over_patients(_errors(runs, "mse" + suffix), _errors(runs, "lci_mse" + suffix), split="test")
 
 
-def _interval(skill: Skill) -> str:
-    return f"{skill.mean:.3f} ({skill.low:.3f} … {skill.high:.3f})"
+def _difference(runs: list[list[HeldOutForecast]], others: list[list[HeldOutForecast]]) -> Difference:
+    return skill_difference(_errors(runs, "mse"), _errors(others, "mse"), _errors(runs, "lci_mse"))
+
+
+def _interval(measured: Skill | Difference) -> str:
+    return f"{measured.mean:.3f} ({measured.low:.3f} … {measured.high:.3f})"
 
 
 if __name__ == "__main__":
