@@ -6,13 +6,15 @@ not have raises. The real `connect` only returns False for an unknown signal; ra
 
 from __future__ import annotations
 
-import inspect
 from typing import ClassVar
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
 _VIRTUAL = {"sizeHint", "minimumSizeHint"}
 """Qt calls these by name on Python classes, so they stay methods."""
+
+_FUNCTIONS = {"singleShot"}
+"""PythonQt leaves the name to the function of the class; a timer has setSingleShot."""
 
 _dressed: dict[type, type] = {}
 
@@ -56,7 +58,7 @@ class Manners:
             raise AttributeError(f"'{name}' is no property of {self.className()}, and nothing new can be set on it.")
 
     def _is_property(self, name: str) -> bool:
-        return isinstance(inspect.getattr_static(type(self), name, None), (property, QtCore.Property))
+        return isinstance(getattr(type(self), name, None), (property, QtCore.Property))
 
     def _signal(self, signature: str):
         """The C++ signature, or the Python signal that stands for it."""
@@ -88,23 +90,11 @@ def _turn_own_properties(qt_class: type) -> None:
     described = qt_class.staticMetaObject
     for index in range(described.propertyOffset(), described.propertyCount()):
         found = described.property(index)
-        if found.name() not in _VIRTUAL:
-            there = inspect.getattr_static(qt_class, found.name(), None)
-            of_class = there.__func__ if isinstance(there, staticmethod) else None
-            setattr(qt_class, found.name(), _attribute(found.name(), found.isWritable(), of_class))
+        if found.name() not in _VIRTUAL | _FUNCTIONS:
+            setattr(qt_class, found.name(), _attribute(found.name(), found.isWritable()))
 
 
-class _Attribute(property):
-    """A property of objects whose name their class has for a function, such as QTimer.singleShot."""
-
-    of_class = None
-
-    def __get__(self, instance, owner=None):
-        """The function for the class."""
-        return self.of_class if instance is None and self.of_class else super().__get__(instance, owner)
-
-
-def _attribute(name: str, writable: bool, of_class) -> property:
+def _attribute(name: str, writable: bool) -> property:
     def read(self):
         return QtCore.QObject.property(self, name)
 
@@ -112,9 +102,7 @@ def _attribute(name: str, writable: bool, of_class) -> property:
         if not QtCore.QObject.setProperty(self, name, value):
             raise ValueError(f"{self.className()}.{name} does not take {value!r}.")
 
-    attribute = _Attribute(read, write if writable else None)
-    attribute.of_class = of_class
-    return attribute
+    return property(read, write if writable else None)
 
 
 def _without_foreign_parents(base: type):
