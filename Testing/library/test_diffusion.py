@@ -98,6 +98,8 @@ def test_few_steps_reach_the_peaks_that_a_thousand_ancestral_steps_reach():
     schedule = DiffusionSchedule()
     slow = sample(exact_two_peaks, lambda: torch.randn(COUNT), schedule, Sampler("ancestral", 1000))
     fast = sample(exact_two_peaks, lambda: torch.randn(COUNT), schedule, Sampler("dpm++", 25))
+    assert float(slow.mean()) == pytest.approx(0.5, abs=0.05)
+    assert float(slow.std()) == pytest.approx(1.5, abs=0.05)
     assert float(fast.mean()) == pytest.approx(float(slow.mean()), abs=0.05)
     assert float(fast.std()) == pytest.approx(float(slow.std()), abs=0.05)
 
@@ -149,6 +151,50 @@ def test_schedules_go_from_the_image_to_noise():
     linear = DiffusionSchedule(Schedule.LINEAR).levels(1000)
     assert linear[-1].sigma ** 2 == pytest.approx(1e-4)
     assert (linear[0].alpha / linear[1].alpha) ** 2 == pytest.approx(1 - 0.02)
+
+
+class ExactDenoiser(torch.nn.Module):
+    """What a denoiser of changes that are N(MEAN, SD²) in every voxel learns in the end, told the share k/K alone."""
+
+    def __init__(self, schedule: DiffusionSchedule) -> None:
+        super().__init__()
+        self.schedule, self.levels = schedule, []
+
+    def forward(self, noisy, share, guide):
+        step = (share * self.schedule.steps).round().long()
+        alpha, sigma = alpha_sigma(self.schedule.log_snr()[step - 1].view(-1, 1, 1, 1, 1))
+        self.levels.append((alpha, sigma))
+        return (MEAN * sigma**2 + SD**2 * alpha * noisy) / (alpha**2 * SD**2 + sigma**2)
+
+
+def test_training_and_sampling_mean_the_same_noise_by_a_step():
+    """The exact denoiser has the least loss there is, the variance of x given z, and samples the known normal."""
+    schedule, sampler = DiffusionSchedule(steps=8), Sampler("ddim", 8)
+    told = {"schedule": {"kind": schedule.kind.value, "steps": 8}, "sampler": {"name": "ddim", "steps": 8}}
+    method = untrained("conditional-diffusion", **told, drop=0.0, at_start=0.3, samples=1)
+    batch = patient()
+    many = batch.taking(torch.arange(3)[None])
+    many = replace(
+        many,
+        images=many.images.expand(12, *many.images.shape[1:]),
+        times=many.times.expand(12, -1),
+        mask=many.mask.expand(12, -1),
+        target_time=many.target_time.expand(12),
+    )
+    unit = method.settings.change_scale
+    many = replace(many, target=many.last_image + unit * (MEAN + SD * torch.randn_like(many.last_image)))
+    method.denoiser = exact = ExactDenoiser(schedule)
+    with torch.inference_mode():
+        found = method.denoised(many)
+    alpha, sigma = exact.levels[0]
+    least = (SD**2 * sigma**2 / (alpha**2 * SD**2 + sigma**2)).flatten()
+    loss = (found.output - found.goal).square().flatten(1).mean(dim=1)
+    torch.testing.assert_close(loss, least, rtol=0.1, atol=0)
+    assert least.max() > 1.5 * least.min()  # patients at several steps
+    expected = sample(exact_normal, lambda: torch.randn(COUNT), schedule, sampler)
+    drawn = (members(method, many).images[:, 0] - many.last_image) / unit
+    assert float(drawn.mean()) == pytest.approx(float(expected.mean()), abs=0.02)
+    assert float(drawn.std()) == pytest.approx(float(expected.std()), rel=0.05)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -211,6 +257,21 @@ def test_guidance_of_0_equals_no_guidance_and_more_changes_the_forecast(name):
     hardly = members(stirred(name, guidance=1e-9), batch).images  # through the evaluation of both
     torch.testing.assert_close(hardly, none, atol=1e-5, rtol=0)
     assert (members(stirred(name, guidance=2.0), batch).images - none).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_guidance_leads_on_from_what_is_said_without_the_guide(name):
+    """x̂ = (1 + w) x̂(z, guide) − w x̂(z, nothing), which at w = −1 knows no target time."""
+    batch = patient()
+    later = replace(batch, target_time=batch.target_time + 0.5)
+
+    def after_one_step(w: float, batch: SeriesBatch) -> torch.Tensor:
+        return members(stirred(name, guidance=w, sampler={"steps": 1}, samples=1, bound=1e6), batch).images
+
+    alone, guided = after_one_step(-1.0, batch), after_one_step(0.0, batch)
+    torch.testing.assert_close(after_one_step(-1.0, later), alone)
+    assert not torch.allclose(after_one_step(0.0, later), guided)
+    torch.testing.assert_close(after_one_step(2.0, batch), guided + 2 * (guided - alone), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", METHODS)
