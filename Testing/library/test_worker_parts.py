@@ -138,6 +138,7 @@ def test_a_volume_file_keeps_every_bit(kind: type, tmp_path: Path) -> None:
         (1, ["  File", "ModuleNotFoundError: No module named 'SimpleITK'"], False, "No module named 'SimpleITK'"),
         (3, [], False, "cannot start (exit code 3)"),
         (0, ["bye"], True, "ended by itself (bye)"),
+        (1, ["loading", "error: [/slicer/python-real] exit abnormally - Report the problem."], True, "crashed or was"),
     ],
 )
 def test_the_end_of_a_worker_is_explained(exit_code: int, log: list[str], ready: bool, sentence: str) -> None:

@@ -14,6 +14,9 @@ from CRONOSLib.worker.protocol import ErrorReply
 _AGAIN = "The next forecast starts it again."
 _MEMORY_MARKS = ("MemoryError", "bad_alloc", "DefaultCPUAllocator", "out of memory", "can't allocate memory")
 _KILLED = 9
+_LAUNCHER = "exit abnormally"
+"""What Slicer's launcher says of a Python that was killed or crashed; its own exit code is 1 for both."""
+
 _STACK_OVERFLOW_AND_WORSE = 0xC0000000
 """Windows: exit codes from here on are exceptions of the system."""
 
@@ -52,6 +55,11 @@ def why_ended(exit_code: int, log: Sequence[str], *, was_ready: bool) -> Failure
         )
     if "ModuleNotFoundError" in last or "ImportError" in last:
         return Failure(f"The forecast process cannot start ({last}). Install what is missing.", "MissingPackageError")
+    if any(_LAUNCHER in line for line in log):
+        return Failure(
+            "The forecast process crashed or was killed, most likely because memory ran out. Close other programs, or "
+            f"choose the device cpu. {_AGAIN}"
+        )
     if exit_code in (-_KILLED, 128 + _KILLED):
         return Failure(
             f"The forecast process was killed, most likely because memory ran out. Close other programs. {_AGAIN}"
