@@ -90,11 +90,15 @@ class Comparison:
             return None
         return difference_of(*(over_seeds(self.measured[name]) for name in (first, second)))
 
+    @property
+    def ranking(self) -> list[str]:
+        """Contenders that do not copy, the best first."""
+        return [name for name, group in self.measured.items() if group[0].run.contender.method != REFERENCE]
+
     def worst(self, count: int) -> list[Picture]:
         """The worst patient of the `count` best contenders that do not copy, of their first seed."""
         pictures = []
-        forecasting = [name for name, group in self.measured.items() if group[0].run.contender.method != REFERENCE]
-        for name in forecasting[:count]:
+        for name in self.ranking[:count]:
             group = self.measured[name]
             picture = group[0].run.pictures()[-1]
             pictures.append(replace(picture, caption=f"{name}, {picture.caption}"))

@@ -74,8 +74,8 @@ def _dress(axes: Axes, title: str) -> None:
 
 def _colour(comparison: Comparison, name: str) -> tuple[str, bool]:
     """Its colour, and whether it is one of the best."""
-    place = list(comparison.measured).index(name)
-    return (COLOURS[place], True) if place < len(COLOURS) else (FAINT, False)
+    best = comparison.ranking[: len(COLOURS)]
+    return (COLOURS[best.index(name)], True) if name in best else (FAINT, False)
 
 
 def _skill_by_horizon(axes: Axes, comparison: Comparison) -> None:
@@ -97,16 +97,16 @@ def _skill_by_horizon(axes: Axes, comparison: Comparison) -> None:
 
 def _quality_against_seconds(axes: Axes, comparison: Comparison) -> None:
     skills = {row.method: row.skill for row in comparison.skill_rows if row.grouping == "all"}
-    for name, group in comparison.measured.items():
-        colour, _ = _colour(comparison, name)
+    _show_near_zero(axes, [skill.mean for skill in skills.values()], max(skill.high for skill in skills.values()))
+    for name, group in reversed(comparison.measured.items()):
+        colour, among_best = _colour(comparison, name)
         seconds, skill = max(metric_of(group, "seconds") or 0, 1e-4), skills[name]
         around = [[skill.mean - skill.low], [skill.high - skill.mean]]
-        axes.errorbar([seconds], [skill.mean], yerr=around, fmt="o", color=colour, ms=4, lw=0.8)
-        axes.annotate(name, (seconds, skill.mean), (4, 3), textcoords="offset points", color=colour, fontsize=7)
+        if skill.mean > axes.get_ylim()[0]:
+            label = name if among_best else None
+            axes.errorbar([seconds], [skill.mean], yerr=around, fmt="o", color=colour, label=label, ms=4, lw=0.8)
     axes.set_xscale("log")
-    axes.margins(x=0.2)
     axes.axhline(0, color=INK, lw=0.8, ls=":")
-    _show_near_zero(axes, [skill.mean for skill in skills.values()], max(skill.high for skill in skills.values()))
     axes.set_xlabel("seconds of one forecast")
     axes.set_ylabel("skill; 0 is copying the last scan")
 

@@ -42,7 +42,7 @@ _PAIRED = "Skill of the method minus that of the other, paired over patients, wi
 
 _CAPTIONS = {
     "skill-by-horizon": "Skill by horizon; the best methods in colour, and the interval of the very best",
-    "quality-against-seconds": "Skill against the seconds of one forecast",
+    "quality-against-seconds": "Skill against the seconds of one forecast; those far below copying are left out",
     "calibration": "How often ranges held the truth, against what they were made for",
 }
 
