@@ -21,6 +21,9 @@ from CRONOSLib.training.run_folder import RunFolder, RunState, RunStatus, writin
 CONSOLE_NAME = "console.txt"
 """What the process printed, should it end without a word in status.json."""
 
+_LAUNCHER = "exit abnormally"
+"""What Slicer's launcher says of a Python that was killed."""
+
 _ENDS = (RunState.DONE, RunState.FAILED, RunState.STOPPED)
 _PAUSE = 0.2  # s
 _STARTING = 60.0  # s in which a process on a busy machine comes to hold the lock of its run
@@ -103,9 +106,10 @@ class FollowedRun:
     def _last_words(self) -> str:
         said = "The process ended before the run did."
         try:
-            lines = (self.folder.path / CONSOLE_NAME).read_text("utf-8", "replace").strip().splitlines()
+            printed = (self.folder.path / CONSOLE_NAME).read_text("utf-8", "replace")
         except OSError:
-            lines = []
+            printed = ""
+        lines = [line for line in printed.splitlines() if line.strip() and _LAUNCHER not in line]
         return f"{said} Its last words: {lines[-1]}" if lines else f"{said} It can go on from its last checkpoint."
 
 
