@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,8 +90,8 @@ def cases(data: Path, scratch: Path) -> Iterator[Case]:
     """All cases of the folder; copies with a spacing go into `scratch`."""
     yield from _glioblastoma(data / "glioblastoma", scratch)
     yield from _multiple_sclerosis(data / "multiple-sclerosis")
-    yield from _cardiac_cine(data / "cardiac-cine")
-    yield from _fetal_growth(data / "fetal-growth")
+    yield from cardiac_cine(data / "cardiac-cine", targets=(6, 9, 12))
+    yield from fetal_growth(data / "fetal-growth", targets=(30, 31))
 
 
 def _glioblastoma(folder: Path, scratch: Path) -> Iterator[Case]:
@@ -122,18 +122,18 @@ def _multiple_sclerosis(folder: Path) -> Iterator[Case]:
         yield _last_held_out(f"multiple sclerosis {patient.name}", read_series(sources, unit=TimeUnit.DAY))
 
 
-def _cardiac_cine(folder: Path) -> Iterator[Case]:
-    """A phase from the five before it: through contraction, and past the turn at end systole."""
+def cardiac_cine(folder: Path, targets: Iterable[int]) -> Iterator[Case]:
+    """Phases, each from the five before it; 6, 9 and 12 lie in contraction and past the turn at end systole."""
     phases = read_series([Source(folder)]).scans
-    for target in (6, 9, 12):
+    for target in targets:
         series = LongitudinalSeries(phases[target - 5 : target + 1], TimeUnit.MILLISECOND)
         yield _last_held_out(f"cardiac cine, phase {target}", series, rescale_time=True)
 
 
-def _fetal_growth(folder: Path) -> Iterator[Case]:
-    """Weeks 25 to 29 of gestation, then 30 and 31."""
-    for last in (30, 31):
-        weeks = [*range(25, 30), last]
+def fetal_growth(folder: Path, targets: Iterable[int]) -> Iterator[Case]:
+    """Weeks of gestation, each from the weeks before it from 25 to 29."""
+    for last in targets:
+        weeks = [*range(25, min(last, 30)), last]
         sources = [Source(folder / f"GA{week}" / "srr.nii.gz", str(week)) for week in weeks]
         yield _last_held_out(f"fetal growth, week {last}", read_series(sources, unit=TimeUnit.WEEK))
 
