@@ -91,15 +91,11 @@ def register_layouts(layout_node) -> None:
     layout_node: vtkMRMLLayoutNode
     """
     by_members = (members([str(number + 1) for number in range(count)]) for count in range(1, _MOST_MEMBERS + 1))
-    for layout in (
-        comparison(AXIAL),
-        comparison(ALL_PLANES),
-        through_time(),
-        training_gaps(),
-        training_curves(),
-        *by_members,
-    ):
+    fixed = (comparison(AXIAL), comparison(ALL_PLANES), through_time(), training_gaps(), training_curves())
+    modifying = layout_node.StartModify()  # else the window builds its views anew for each of them
+    for layout in (*fixed, *by_members):
         layout_node.AddLayoutDescription(layout.number, layout.description)
+    layout_node.EndModify(modifying)
 
 
 def _slice_view(name: str, plane: str, label: str, color: str) -> str:

@@ -21,9 +21,11 @@ def set_layout(layout_manager, layout: Layout) -> None:
     layout_manager: qSlicerLayoutManager
     """
     layouts = layout_manager.layoutLogic().GetLayoutNode()
+    modifying = layouts.StartModify()  # else the window builds its views twice
     if not layouts.AddLayoutDescription(layout.number, layout.description):
         layouts.SetLayoutDescription(layout.number, layout.description)
     layout_manager.setLayout(layout.number)
+    layouts.EndModify(modifying)
 
 
 def show_alone(widget, node: slicer.vtkMRMLScalarVolumeNode, group: int) -> None:

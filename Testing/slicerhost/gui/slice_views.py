@@ -81,6 +81,7 @@ class LayoutManager:
         self._laid_out: set[str] = set()
         self._map_views()
         self._lay_out()
+        self._logic.GetLayoutNode().AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_layout)
 
     def layoutLogic(self):
         """The real vtkMRMLLayoutLogic."""
@@ -92,8 +93,11 @@ class LayoutManager:
         return self._logic.GetLayoutNode().GetViewArrangement()
 
     def setLayout(self, layout: int) -> None:
-        """Show another layout; its new views get their size in Qt's next turn."""
+        """Show another layout."""
         self._logic.GetLayoutNode().SetViewArrangement(layout)
+
+    def _on_layout(self, node, event) -> None:
+        """The layout is another one; its new views get their size in Qt's next turn."""
         self._map_views()
         QtCore.QTimer.singleShot(0, self._lay_out)
 
