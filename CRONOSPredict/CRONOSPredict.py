@@ -49,7 +49,17 @@ class CRONOSPredict(ScriptedLoadableModule):
             "CRONOS forecasts by flow matching between the scans of a patient and the target (arXiv 2512.16577). "
             "PyTorch, torchdiffeq and SimpleITK do the computing."
         )
+        slicer.app.connect("startupCompleted()", registerLayouts)
         slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerLayouts() -> None:
+    """Let a scene that was saved in a layout of CRONOS open in it, also when no module of CRONOS is open."""
+    from CRONOSLib.scene.arrangements import register_layouts
+
+    layouts = slicer.app.layoutManager()
+    if layouts is not None:
+        register_layouts(layouts.layoutLogic().GetLayoutNode())
 
 
 def registerSampleData() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 pytest.importorskip("PySide6.QtWidgets", reason="PySide6-Essentials cannot be loaded", exc_type=ImportError)
+import slicerhost  # noqa: E402
 from CRONOSLib.scene.mrb import write_scene  # noqa: E402
 from panel_driver import pick, run, until  # noqa: E402
 
@@ -93,10 +94,12 @@ def test_a_saved_scene_brings_every_choice_back(filled, tmp_path: Path) -> None:
 
 def test_a_scene_that_was_saved_in_a_layout_of_ours_opens_in_it(host) -> None:
     """A scene keeps the number of its layout only; a window whose layout nobody knows stays empty."""
-    from CRONOSLib.scene.arrangements import ALL_PLANES, AXIAL, comparison, members, register_layouts, through_time
+    from CRONOSLib.scene.arrangements import ALL_PLANES, AXIAL, comparison, members, through_time
 
+    register = slicerhost.load_module("CRONOSPredict").registerLayouts
+    assert register in slicer.app.slots["startupCompleted()"]
+    register()
     layouts = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
-    register_layouts(layouts)
     for layout, view in (
         (comparison(AXIAL), "CRONOSForecastAxial"),
         (comparison(ALL_PLANES), "CRONOSChangeCoronal"),

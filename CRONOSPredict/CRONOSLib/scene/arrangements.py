@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 AXIAL = ("Axial",)
 ALL_PLANES = ("Axial", "Sagittal", "Coronal")
@@ -103,7 +104,7 @@ def _slice_view(name: str, plane: str, label: str, color: str) -> str:
     return (
         f'<item><view class="vtkMRMLSliceNode" singletontag="{name}">'
         f'<property name="orientation" action="default">{plane}</property>'
-        f'<property name="viewlabel" action="default">{label}</property>'
+        f'<property name="viewlabel" action="default">{escape(label)}</property>'
         f'<property name="viewcolor" action="default">{color}</property></view></item>'
     )
 
