@@ -9,10 +9,8 @@ from typer.core import TyperGroup
 
 from CRONOSLib import __version__
 from CRONOSLib.commands import benchmark, evaluate, forecast, lists, prepare, simulate, train
-from CRONOSLib.commands.console import out, say_error
+from CRONOSLib.commands.console import MISTAKE, STOPPED, out, say_error
 from CRONOSLib.errors import CronosError
-
-_MISTAKE, _STOPPED = 2, 130
 
 
 class _Commands(TyperGroup):
@@ -23,10 +21,10 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except CronosError as error:
             say_error(error)
-            raise typer.Exit(_MISTAKE) from error
+            raise typer.Exit(MISTAKE) from error
         except KeyboardInterrupt:
             say_error("Stopped. Nothing half-written was left behind.")
-            raise typer.Exit(_STOPPED) from None
+            raise typer.Exit(STOPPED) from None
 
 
 app = typer.Typer(

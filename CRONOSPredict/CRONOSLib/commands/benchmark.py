@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from CRONOSLib.commands.console import err, progress, say_error, say_warning, table
+from CRONOSLib.commands.console import SOME_FAILED, STOPPED, err, progress, say_error, say_warning, table
 from CRONOSLib.commands.console import out as stdout
 from CRONOSLib.errors import MethodError, TrainingStopped
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from CRONOSLib.benchmark.comparison import Comparison
     from CRONOSLib.benchmark.configuration import Benchmark
     from CRONOSLib.benchmark.run import Run
-
-_SOME_FAILED, _STOPPED = 3, 130
 
 
 def benchmark(
@@ -81,7 +79,7 @@ def benchmark(
     _show(made.comparisons)
     stdout.print(f"Page: {page or made.page}", markup=False, soft_wrap=True)
     if any(comparison.failed for comparison in made.comparisons):
-        raise typer.Exit(_SOME_FAILED)
+        raise typer.Exit(SOME_FAILED)
 
 
 def _text(file: Path | None) -> str:
@@ -127,7 +125,7 @@ def _run(runs: Sequence[Run], jobs: int, run_benchmark: Any) -> None:
             run_benchmark(runs, jobs, on_done)
         except TrainingStopped as stopped:
             say_error(stopped)
-            raise typer.Exit(_STOPPED) from stopped
+            raise typer.Exit(STOPPED) from stopped
 
 
 def _show_plan(runs: Sequence[Run], chosen: Benchmark, jobs: int) -> None:

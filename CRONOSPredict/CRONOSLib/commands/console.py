@@ -1,4 +1,4 @@
-"""How commands talk: results on stdout; progress, warnings and errors on stderr."""
+"""How commands talk: results on stdout; progress, warnings and errors on stderr; and their exit codes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+MISTAKE, SOME_FAILED, STOPPED = 2, 3, 130
+"""Exit codes: what the user can mend; what failed for some patients or runs only; Ctrl-C or a request to stop."""
 
 _PIPED_WIDTH = 120  # columns; rich would break tables at 80
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from CRONOSLib.commands.console import err, progress, say_error, table
+from CRONOSLib.commands.console import SOME_FAILED, err, progress, say_error, table
 from CRONOSLib.commands.console import out as stdout
 from CRONOSLib.errors import SeriesError
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from CRONOSLib.outputs.cohort_table import PatientRow
     from CRONOSLib.outputs.folder import SceneWriter
 
-_SOME_FAILED = 3
 _SHOWN = 10
 
 
@@ -52,4 +51,4 @@ def forecast_manifest(
     for row in failed[:_SHOWN]:
         say_error(f"{row.subject}: {row.sentence}")
     if failed:
-        raise typer.Exit(_SOME_FAILED)
+        raise typer.Exit(SOME_FAILED)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from CRONOSLib.commands.console import err, progress, say_error, table
+from CRONOSLib.commands.console import STOPPED, err, progress, say_error, table
 from CRONOSLib.commands.console import out as stdout
 from CRONOSLib.errors import MethodError, TrainingStopped
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from CRONOSLib.training.run_folder import RunStatus
     from CRONOSLib.training.settings import TrainSettings
 
-_STOPPED = 130
 _SAID_BY_THE_ERROR = ("failed", "stopped")
 _DEFAULT = "cronos-continuous"
 _WHAT, _HOW, _WHERE = "What is trained", "How it is trained", "Computer"
@@ -176,7 +175,7 @@ def _train(order: _Order, device: str, config: Path | None) -> None:
             )
     except TrainingStopped as stopped:
         say_error(stopped)
-        raise typer.Exit(_STOPPED) from stopped
+        raise typer.Exit(STOPPED) from stopped
     if result is not None:
         _show(result)
 
