@@ -24,6 +24,7 @@ from CRONOSLib.methods.registry import create_method
 from CRONOSLib.series import LongitudinalSeries, Scan, TimeSource, TimeUnit
 from CRONOSLib.worker.client import WorkerClient
 from odd_worker import odd_command
+from small_training import SMALL
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # slicerhost
 os.environ["CRONOS_BUNDLES"] = str(Path(__file__).with_name("no-bundles"))  # not those of whoever runs the tests
@@ -67,6 +68,36 @@ def growing_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patients.append(Patient(f"sub-{number:02}", split, tuple(visits)))
     write_cohort(folder, patients, name="growing-heads")
     return folder
+
+
+@pytest.fixture
+def dated_patients(tmp_path: Path) -> Path:
+    """Folder of four patients with three dated scans, one with a single scan, and a scan without a date."""
+    folder = tmp_path / "patients"
+    radii = {
+        f"sub-{number}/{date}": 4 + 0.3 * number + visit
+        for number in range(4)
+        for visit, date in enumerate(("2020-01-06", "2020-02-05", "2020-05-05"))
+    }
+    for name, radius in {**radii, "sub-4/2020-01-06": 3, "sub-0/undated": 3}.items():
+        path = folder / f"{name}_T1w.nrrd"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(head_with_lesion(radius), str(path))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished_training(growing_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that is done."""
+    from CRONOSLib.training.fit import fit
+    from CRONOSLib.training.order import TrainingOrder
+    from CRONOSLib.training.settings import TrainSettings
+
+    out = tmp_path_factory.mktemp("finished") / "run"
+    settings = {**SMALL, "steps": 20, "validate_every": 10}
+    TrainingOrder(growing_cohort, out, settings=settings).write()
+    fit(growing_cohort, "cronos-continuous", out, TrainSettings.from_json(settings))
+    return out
 
 
 @pytest.fixture

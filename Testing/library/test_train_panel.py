@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -17,25 +16,14 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", ex
 pytest.importorskip("PySide6.QtWidgets", reason="PySide6-Essentials cannot be loaded", exc_type=ImportError)
 import SimpleITK as sitk  # noqa: E402
 import slicerhost  # noqa: E402
-from CRONOSLib.bundles.store import install_bundle, list_bundles, load_bundle  # noqa: E402
-from CRONOSLib.errors import CohortError, CronosError, MethodError  # noqa: E402
-from CRONOSLib.training.detached import FollowedRun, begin, what_it_takes  # noqa: E402
-from CRONOSLib.training.fit import fit  # noqa: E402
-from CRONOSLib.training.order import TrainingOrder, order_of  # noqa: E402
+from CRONOSLib.bundles.store import list_bundles  # noqa: E402
+from CRONOSLib.training.detached import what_it_takes  # noqa: E402
+from CRONOSLib.training.order import TrainingOrder  # noqa: E402
 from CRONOSLib.training.run_folder import RunFolder, RunState, RunStatus  # noqa: E402
 from CRONOSLib.training.settings import TrainSettings  # noqa: E402
 from panel_driver import pick, until  # noqa: E402
+from small_training import SMALL  # noqa: E402
 
-SMALL = {
-    "method_settings": {"network": {"unet": {"width": 4, "multipliers": [1, 2], "embedding": 16, "groups": 2}}},
-    "preprocessing": {"grid": {"spacing_mm": 6.0}},
-    "precision": "32-true",
-    "every_draw": False,
-    "learning_rate": 5e-3,
-}
-"""What the panel's file of further settings says, so that a training takes seconds."""
-
-EXAMPLE = Path(__file__).resolve().parents[2] / "CRONOSTrain" / "Resources" / "Examples" / "train_model.py"
 STEPS = 300
 PATIENCE = 250.0  # s, for processes that import torch on a machine with other work
 
@@ -83,33 +71,6 @@ def config_file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def patients(tmp_path: Path, head) -> Path:
-    """Four patients with three dated scans, one with a single scan, and a scan without a date."""
-    folder = tmp_path / "patients"
-    for number in range(4):
-        for visit, date in enumerate(("2020-01-06", "2020-02-05", "2020-05-05")):
-            write(folder / f"sub-{number}" / f"{date}_T1w.nrrd", head(4 + 0.3 * number + visit))
-    write(folder / "sub-4" / "2020-01-06_T1w.nrrd", head(3))
-    write(folder / "sub-0" / "undated_T1w.nrrd", head(3))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(growing_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that is done."""
-    out = tmp_path_factory.mktemp("finished") / "run"
-    settings = {**SMALL, "steps": 20, "validate_every": 10}
-    TrainingOrder(growing_cohort, out, settings=settings).write()
-    fit(growing_cohort, "cronos-continuous", out, TrainSettings.from_json(settings))
-    return out
-
-
-def write(path: Path, image: sitk.Image) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(image, str(path))
-
-
 def choose(panel, folder: Path) -> None:
     panel.ui.cohortFolderEdit.currentPath = str(folder)
     until(lambda: not panel.panel.cohort.busy)
@@ -131,9 +92,9 @@ def column(series, name: str) -> list[float]:
 # --- the patients -------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_of_patients_says_what_was_found_and_what_was_left_out(panel, patients: Path) -> None:
+def test_a_folder_of_patients_says_what_was_found_and_what_was_left_out(panel, dated_patients: Path) -> None:
     assert "Choose the folder" in panel.ui.startButton.toolTip
-    choose(panel, patients)
+    choose(panel, dated_patients)
     assert panel.ui.cohortLabel.text.startswith("4 patients with 12 scans. From scan to scan 30 to 90 days, usually 60")
     table = panel.ui.problemsTable
     told = {table.item(row, 2).text(): table.item(row, 1).text() for row in range(table.rowCount)}
@@ -142,8 +103,8 @@ def test_a_folder_of_patients_says_what_was_found_and_what_was_left_out(panel, p
     assert panel.ui.startButton.enabled, panel.ui.startButton.toolTip
 
 
-def test_patients_with_one_scan_are_kept_for_synthetic_change(panel, patients: Path) -> None:
-    choose(panel, patients)
+def test_patients_with_one_scan_are_kept_for_synthetic_change(panel, dated_patients: Path) -> None:
+    choose(panel, dated_patients)
     panel.ui.syntheticSpin.value = 30
     until(lambda: not panel.panel.cohort.busy)
     assert "5 patients with 13 scans" in panel.ui.cohortLabel.text
@@ -151,8 +112,8 @@ def test_patients_with_one_scan_are_kept_for_synthetic_change(panel, patients: P
     assert len(panel.panel.state.order().patients.patients) == 5
 
 
-def test_the_layout_of_a_folder_can_be_chosen(panel, patients: Path) -> None:
-    choose(panel, patients)
+def test_the_layout_of_a_folder_can_be_chosen(panel, dated_patients: Path) -> None:
+    choose(panel, dated_patients)
     pick(panel.ui.layoutCombo, "lumiere")
     until(lambda: not panel.panel.cohort.busy)
     assert "not laid out like LUMIERE" in panel.ui.startButton.toolTip
@@ -162,8 +123,8 @@ def test_the_layout_of_a_folder_can_be_chosen(panel, patients: Path) -> None:
     assert panel.ui.startButton.enabled
 
 
-def test_the_gaps_between_scans_are_drawn_as_a_histogram(panel, patients: Path) -> None:
-    choose(panel, patients)
+def test_the_gaps_between_scans_are_drawn_as_a_histogram(panel, dated_patients: Path) -> None:
+    choose(panel, dated_patients)
     view = slicer.mrmlScene.GetSingletonNode("CRONOSTrainGaps", "vtkMRMLPlotViewNode")
     assert view.IsMappedInLayout()
     bars = view.GetPlotChartNode().GetNthPlotSeriesNode(0)
@@ -177,7 +138,10 @@ def test_a_folder_that_cannot_be_learnt_from_says_why(panel, tmp_path: Path, hea
     folder.mkdir()
     for name in content:
         (folder / name).parent.mkdir(exist_ok=True)
-        write(folder / name, head(4)) if name.endswith("nrrd") else (folder / name).write_text("no image")
+        if name.endswith("nrrd"):
+            sitk.WriteImage(head(4), str(folder / name))
+        else:
+            (folder / name).write_text("no image")
     choose(panel, folder)
     assert not panel.ui.startButton.enabled
     assert panel.ui.cohortLabel.text == panel.ui.startButton.toolTip
@@ -198,8 +162,8 @@ def test_a_prepared_cohort_is_known_by_its_folder_and_by_its_manifest(panel, gro
 # --- the choices --------------------------------------------------------------------------------------------------
 
 
-def test_every_choice_reaches_the_run(panel, patients: Path, tmp_path: Path) -> None:
-    choose(panel, patients)
+def test_every_choice_reaches_the_run(panel, dated_patients: Path, tmp_path: Path) -> None:
+    choose(panel, dated_patients)
     ui = panel.ui
     pick(ui.methodCombo, "cronos-discrete")
     pick(ui.presetCombo, "paper")
@@ -225,8 +189,8 @@ def test_every_choice_reaches_the_run(panel, patients: Path, tmp_path: Path) -> 
     assert "3 processes cannot share the 4 batches" in ui.startButton.toolTip
 
 
-def test_choices_survive_another_module_and_a_closed_scene_starts_anew(panel, patients: Path, host) -> None:
-    choose(panel, patients)
+def test_choices_survive_another_module_and_a_closed_scene_starts_anew(panel, dated_patients: Path, host) -> None:
+    choose(panel, dated_patients)
     panel.ui.stepsSpin.value = 77
     panel.exit()
     panel.enter()
@@ -379,8 +343,8 @@ def test_the_end_of_a_run_stands_in_the_status_bar_and_in_the_panel(window, pane
     assert "Failed" in panel.ui.stateLabel.text
 
 
-def test_curves_show_the_loss_and_the_skill_above_copying(panel, finished: Path) -> None:
-    panel.ui.outputFolderEdit.currentPath = str(finished)
+def test_curves_show_the_loss_and_the_skill_above_copying(panel, finished_training: Path) -> None:
+    panel.ui.outputFolderEdit.currentPath = str(finished_training)
     panel.ui.curvesButton.click()
     for name in ("CRONOSTrainLoss", "CRONOSTrainSkill"):
         view = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLPlotViewNode")
@@ -390,17 +354,17 @@ def test_curves_show_the_loss_and_the_skill_above_copying(panel, finished: Path)
     assert column(copying, "Step") == [0, 20]
     assert column(copying, "Copying the last scan") == [0, 0]
     assert column(skill, "Step") == [10, 20]
-    status = RunFolder(finished).status()
+    status = RunFolder(finished_training).status()
     assert max(column(skill, "Validation skill")) == pytest.approx(status.best_skill, rel=1e-4)
     loss, mean = (chart(panel, "CRONOSTrainLoss").GetNthPlotSeriesNode(index) for index in (0, 1))
     assert column(loss, "Step") == [10, 20]
     assert column(mean, "Running mean") == pytest.approx(2 * [sum(column(loss, "Loss")) / 2])
 
 
-def test_a_finished_run_is_found_in_the_next_session(open_panel, finished: Path) -> None:
+def test_a_finished_run_is_found_in_the_next_session(open_panel, finished_training: Path) -> None:
     from CRONOSLib.scene.training.remembered import remember_run
 
-    remember_run(finished)
+    remember_run(finished_training)
     panel = open_panel()
     assert "Done: skill" in text_of(panel)
     assert panel.ui.useButton.enabled
@@ -409,84 +373,3 @@ def test_a_finished_run_is_found_in_the_next_session(open_panel, finished: Path)
     assert panel.ui.startButton.text == "Start"
     assert panel.ui.startButton.enabled, panel.ui.startButton.toolTip
     assert not panel.ui.useButton.enabled
-
-
-def test_a_bundle_is_installed_once_under_a_name_of_its_own(finished: Path, tmp_path: Path) -> None:
-    bundle = load_bundle(finished / "bundle")
-    first = install_bundle(bundle)
-    assert install_bundle(bundle) == load_bundle(first.name) == first
-    assert first.path == tmp_path / "bundles" / "cronos-continuous-growing-heads"
-    weights = bytearray((finished / "bundle" / "weights.safetensors").read_bytes())
-    other = tmp_path / "other"
-    other.mkdir()
-    weights[-1] ^= 1
-    (other / "weights.safetensors").write_bytes(weights)
-    import hashlib
-
-    description = {**bundle.to_json(), "weights_sha256": hashlib.sha256(weights).hexdigest()}
-    (other / "bundle.json").write_text(json.dumps(description))
-    assert install_bundle(load_bundle(other)).name == "cronos-continuous-growing-heads-2"
-
-
-# --- from the console ---------------------------------------------------------------------------------------------
-
-
-def test_the_example_trains_on_mere_patients(patients: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    config = {"cohort": str(patients), "out": str(tmp_path / "run"), "settings": {**SMALL, "steps": 4}}
-    config["settings"] |= {"preprocessing": {"grid": {"spacing_mm": 6.0}, "alignment": "off"}}
-    (tmp_path / "train.json").write_text(json.dumps(config))
-    slicerhost.load_module("CRONOSTrain")
-    left: list[int] = []
-    monkeypatch.setattr("slicer.util.exit", left.append)
-    monkeypatch.setattr(sys, "argv", ["train_model.py", str(tmp_path / "train.json")])
-    runpy.run_path(str(EXAMPLE))
-    said = capsys.readouterr()
-    assert left == [0], said.err
-    assert f"{tmp_path / 'run' / 'bundle'}: skill " in said.out
-    assert load_bundle(tmp_path / "run" / "bundle").training["patients"] == 2
-    runpy.run_path(str(EXAMPLE))
-    assert left == [0, 2]
-    assert "finished run" in capsys.readouterr().err
-
-
-def test_a_run_from_the_console_that_is_done_or_differs_is_not_touched(finished: Path, growing_cohort: Path) -> None:
-    train = slicerhost.load_module("CRONOSTrain").CRONOSTrainLogic().train
-    with pytest.raises(CohortError, match="finished run"):
-        train({"cohort": growing_cohort, "out": finished})
-    with pytest.raises(MethodError, match="has no 'stepps'"):
-        train({"cohort": growing_cohort, "out": finished, "stepps": 3})
-    with pytest.raises(MethodError, match="not understood"):
-        train({"cohort": growing_cohort, "out": finished, "settings": {"stepps": 3}})
-    assert RunFolder(finished).status().state is RunState.DONE
-
-
-def test_a_run_started_from_a_shell_is_followed_by_its_own_record(finished: Path, tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text((finished / "run.json").read_text())
-    order = order_of(RunFolder(tmp_path))
-    assert order is not None
-    assert (order.method, order.out) == ("cronos-continuous", tmp_path)
-    assert order.settings["steps"] == 20
-
-
-def test_a_process_that_ends_without_a_word_is_told_by_its_last_one(tmp_path: Path, monkeypatch) -> None:
-    says = [sys.executable, "-c", "import sys; print('no such thing', file=sys.stderr); sys.exit(1)"]
-    monkeypatch.setattr("CRONOSLib.training.detached.training_command", lambda *words: says)
-    run = begin(TrainingOrder(tmp_path / "cohort", tmp_path / "run"))
-    with pytest.raises(CronosError, match=r"ended before the run did\..* last words: no such thing"):
-        run.wait(lambda status: None)
-
-
-@pytest.mark.parametrize(
-    ("state", "age", "alive"), [("preparing", 5, True), ("preparing", 90, False), ("training", 5, False)]
-)
-def test_a_run_of_another_process_lives_while_it_starts_or_holds_its_lock(tmp_path, state, age, alive) -> None:
-    folder = RunFolder(tmp_path)
-    told = folder.say(RunStatus(RunState(state), 3, 10))
-    folder.status_file.write_text(
-        json.dumps(json.loads(folder.status_file.read_text()) | {"updated": told.updated - age})
-    )
-    run = FollowedRun(folder)
-    assert run.alive == alive
-    assert run.status.state is (told.state if alive else RunState.STOPPED)
-    with folder.held():
-        assert run.alive
