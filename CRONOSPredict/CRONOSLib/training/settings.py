@@ -54,7 +54,7 @@ class AugmentationSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Settings of a run; the same settings and seed on the same machine give the same weights.
+    """Settings of a run; the same settings and seed, machine and number of threads give the same weights.
 
     Neither the devices nor the number of processes stand here: a step is `accumulate` batches of `batch_size`
     patients, however they are shared out.
