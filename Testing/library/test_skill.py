@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from CRONOSLib.errors import CohortError
-from CRONOSLib.evaluation.skill import patient_skill, skill_over_patients
+from CRONOSLib.evaluation.skill import patient_skill, pooled_skill, skill_over_patients
 
 
 def test_copying_the_last_scan_has_skill_zero() -> None:
@@ -21,6 +21,17 @@ def test_every_patient_counts_alike_whatever_their_change() -> None:
     skills = patient_skill([0.5, 100.0], [1.0, 100.0])
     assert skills.tolist() == [0.5, 0.0]
     assert skill_over_patients([0.5, 100.0], [1.0, 100.0]).mean == 0.25
+
+
+def test_a_patient_in_whom_nothing_changed_does_not_decide_the_pooled_skill() -> None:
+    lci = np.array([1e-6, 1.0, 2.0, 3.0])
+    error = np.array([1e-4, 0.5, 1.0, 1.5])
+    assert skill_over_patients(error, lci).mean < -20
+    pooled = pooled_skill(error, lci)
+    assert pooled.mean == pytest.approx(0.5, abs=1e-3)
+    assert 0.45 < pooled.low <= pooled.mean <= pooled.high < 0.55
+    with pytest.raises(CohortError):
+        pooled_skill([], [])
 
 
 def test_the_interval_agrees_with_the_normal_one_for_many_patients() -> None:

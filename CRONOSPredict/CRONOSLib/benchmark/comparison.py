@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from CRONOSLib.benchmark.run import SPLIT, Outcome, Run, read_record
+from CRONOSLib.bundles.skill import Skill
 from CRONOSLib.errors import CohortError
 from CRONOSLib.evaluation.gallery import Picture
 from CRONOSLib.evaluation.held_out_forecast import HeldOutForecast, difference_of, per_patient, skill_of
-from CRONOSLib.evaluation.skill import Difference, patient_skill
+from CRONOSLib.evaluation.skill import Difference, patient_skill, pooled_skill
 from CRONOSLib.evaluation.skill_table import SkillRow, skill_table
 from CRONOSLib.training.run_folder import writing
 from CRONOSLib.whole_file import write_whole_file
@@ -78,6 +79,11 @@ class Comparison:
         """Skill against LCI of every contender, the best first, and its lead over the others; () without results."""
         results = {name: over_seeds(group) for name, group in self.measured.items()}
         return skill_table(results, SPLIT, self.unit) if results else ()
+
+    def pooled(self, name: str) -> Skill:
+        """Skill of a contender, each patient weighed by how much changed in it."""
+        _, (error, lci) = per_patient(over_seeds(self.measured[name]), "mse", "lci_mse")
+        return pooled_skill(error, lci, split=SPLIT)
 
     def seed_deviation(self, name: str) -> float | None:
         """Standard deviation over seeds of a contender's mean skill; None for a single one."""

@@ -30,7 +30,9 @@ Every method was trained on the same patients, prepared and augmented in the sam
 research use only.
 
 *Skill* is 1 − MSE/MSE of copying the last scan (LCI), per patient: 0 is copying, 1 is perfect. Intervals are 95 %,
-by a bootstrap over patients; leads are paired. *Most changed* looks only at the 2 % of voxels that truly changed most.
+by a bootstrap over patients; leads are paired. *Pooled* skill is that of the mean errors: a patient in whom hardly
+anything changed weighs little there, and much in the mean. *Most changed* looks only at the 2 % of voxels that truly
+changed most.
 NRMSE is sqrt(MSE)/range, and ‖x − y‖/‖y‖ for the Euclidean one; PSNR and the 3D SSIM have the fixed range 0…1.
 *Sharpness* is decades of power at high frequencies beside the truth: below 0 is blurrier. *Folding* is the share of
 voxels with det J ≤ 0. The *CRPS* is that of the members. The *90 % range* is calibrated on validation patients.

@@ -17,8 +17,9 @@ def quality(comparison: Comparison) -> Cells:
     rows = [row for row in comparison.skill_rows if row.grouping == "all"]
     cells = [
         [
-            "method", "skill (95 % CI)", "SD of seeds", "best is ahead by (95 % CI)", "skill, most changed", "NRMSE",
-            "NRMSE, Euclidean", "PSNR, dB", "SSIM", "sharpness", "folding, %", "CRPS", "90 % range holds",
+            "method", "skill (95 % CI)", "SD of seeds", "best is ahead by (95 % CI)", "pooled skill (95 % CI)",
+            "skill, most changed", "NRMSE", "NRMSE, Euclidean", "PSNR, dB", "SSIM", "sharpness", "folding, %", "CRPS",
+            "90 % range holds",
         ]
     ]  # fmt: skip
     for row in rows:
@@ -30,7 +31,7 @@ def quality(comparison: Comparison) -> Cells:
         ]  # fmt: skip
         cells.append(
             [row.method, interval(row.skill), _or_nothing("{:.3f}", deviation), str(row.ahead or _NOTHING)]
-            + [number(row.changed)]
+            + [interval(comparison.pooled(row.method)), number(row.changed)]
             + [_or_nothing(form, metric_of(group, metric)) for metric, form in metrics]
             + [_or_nothing("{:.1%}", _mean(group, _coverage))]
         )

@@ -67,6 +67,23 @@ def skill_over_patients(
     return Skill(float(skills.mean()), low, high, len(skills), split)
 
 
+def pooled_skill(
+    error: ArrayLike, lci_error: ArrayLike, *, split: str = "validation", level: float = 0.95, seed: int = 0
+) -> Skill:
+    """1 − mean MSE / mean MSE_LCI over patients, and its bootstrap interval, as `skill_over_patients` takes them.
+
+    A patient in whom hardly anything changed weighs hardly anything; in the mean skill it may outweigh all others.
+    Raises CohortError as `skill_over_patients`.
+    """
+    error, lci_error = np.asarray(error, dtype=np.float64), np.asarray(lci_error, dtype=np.float64)
+    count = len(patient_skill(error, lci_error))
+    if not count:
+        raise CohortError("There is no patient to measure skill on. Give at least one.")
+    resampled = 1 - _resampled_means(error, seed) / _resampled_means(lci_error, seed)  # the same patients in both
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Skill(float(1 - error.mean() / lci_error.mean()), float(low), float(high), count, split)
+
+
 def skill_difference(error: ArrayLike, other: ArrayLike, lci_error: ArrayLike) -> Difference:
     """Mean of skill − skill of another method, and its paired bootstrap interval over patients.
 
