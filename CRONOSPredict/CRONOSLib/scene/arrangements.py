@@ -96,6 +96,7 @@ def register_layouts(layout_node) -> None:
     modifying = layout_node.StartModify()  # else the window builds its views anew for each of them
     for layout in (*fixed, *by_members):
         layout_node.AddLayoutDescription(layout.number, layout.description)
+    layout_node.SetViewArrangement(layout_node.GetViewArrangement())  # of a scene that was opened before
     layout_node.EndModify(modifying)
 
 
