@@ -120,6 +120,13 @@ def test_the_true_scan_in_a_folder_called_truth_is_never_a_context(tmp_path: Pat
     assert dates(read_series([Source(tmp_path)])) == ["2024-03-01"]
 
 
+def test_a_forecast_kept_beside_the_scans_is_no_scan(tmp_path: Path) -> None:
+    save(tmp_path / "2024-03-01_T1Gd.nrrd")
+    save(tmp_path / "forecasts" / "2024-06-01" / "forecast.nrrd")
+    (tmp_path / "forecasts" / "2024-06-01" / "report.json").write_text("{}")
+    assert dates(read_series([Source(tmp_path)])) == ["2024-03-01"]
+
+
 def test_names_in_a_folder_that_contradict_each_other_are_a_question(tmp_path: Path) -> None:
     save(tmp_path / "p" / "2024-03-01" / "2024-03-02.nii.gz")
     with pytest.raises(DateError, match="hold different dates"):

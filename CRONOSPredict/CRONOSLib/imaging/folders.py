@@ -25,6 +25,7 @@ from CRONOSLib.imaging.names import (
 from CRONOSLib.series import TimeSource
 
 _NOT_SCANS = {"derivatives", "sourcedata", "code", "truth"}  # `truth`: what a forecast must not see
+_FORECAST = {"forecast.nrrd", "report.json"}  # in the folder of a forecast, which may lie beside the scans
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class FoundFile:
 
 @dataclass(frozen=True)
 class FolderContent:
-    """Files below a folder, `masks` by their names; hidden, derived and true ones (`truth`) are left out."""
+    """Files below a folder, as `files_below` finds them; `masks` by their names."""
 
     volumes: tuple[Path, ...]
     masks: tuple[Path, ...]
@@ -127,7 +128,7 @@ def ask_which(group: Sequence[FoundFile], folder: Path) -> SeriesError:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Files in a folder and its folders, but not in hidden, derived and true ones (`truth`).
+    """Files in a folder and its folders, but not in hidden, derived and true ones (`truth`), nor in those of forecasts.
 
     Raises ImageError when the folder may not be read.
     """
@@ -137,6 +138,9 @@ def files_below(folder: Path) -> list[Path]:
         raise ImageError(f"The folder '{folder}' may not be read. Give yourself permission to read it.") from None
     found = []
     for where, folders, names in os.walk(folder):
+        if Path(where) != folder and set(names) >= _FORECAST:
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NOT_SCANS)
         found += [Path(where, name) for name in sorted(names) if not name.startswith(".")]
     return found
