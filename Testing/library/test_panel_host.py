@@ -155,6 +155,19 @@ def _properties(widget_class: str) -> set[str] | frozenset[str]:
 
 
 @pytest.mark.parametrize("path", UI_FILES, ids=lambda path: path.stem)
+def test_a_path_is_browsed_for_as_what_it_is(path: Path) -> None:
+    """The button beside a ctkPathLineEdit that takes files and folders lets nobody choose a folder."""
+    filters = [
+        found.findtext("set")
+        for widget in ElementTree.parse(path).iter("widget")
+        for found in widget.findall("property")
+        if widget.get("class") == "ctkPathLineEdit" and found.get("name") == "filters"
+    ]
+    assert filters
+    assert set(filters) <= {"ctkPathLineEdit::Dirs", "ctkPathLineEdit::Files"}
+
+
+@pytest.mark.parametrize("path", UI_FILES, ids=lambda path: path.stem)
 def test_every_control_and_every_section_has_a_tool_tip(path: Path) -> None:
     silent = [
         widget.get("name")
