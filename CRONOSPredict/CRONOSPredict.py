@@ -106,7 +106,8 @@ class CRONOSPredictParameterNode:
     segmentation  - segments or region of interest inside which the change is measured
     threshold     - smallest change that counts, in the scan's units; 0 proposes one
     truth         - scan that the forecast is checked against
-    overlayOpacity - of the map of change over the scans, %
+    overlay       - map that is laid over the scans: change, spread or error
+    overlayOpacity - of that map, %
     live          - forecast anew whenever the target moves
     firstTime, lastTime - of the forecasts through time, as `target`; "": from the first scan to the longest horizon
     frames        - how many forecasts from first to last
@@ -137,6 +138,7 @@ class CRONOSPredictParameterNode:
     segmentation: Union[vtkMRMLSegmentationNode, vtkMRMLMarkupsROINode, None]  # noqa: UP007  Slicer knows no `|` here
     truth: vtkMRMLScalarVolumeNode
     threshold: float = 0.0
+    overlay: str = "change"
     overlayOpacity: Annotated[int, WithinRange(0, 100)] = 50
     live: bool = False
     firstTime: str

@@ -51,8 +51,10 @@ class Camera:
         """Save one picture; they are numbered in the order in which a user meets them."""
         from PySide6 import QtGui
 
-        for _ in range(3):
+        for _ in range(3):  # as high as a scroll area lets it be
             self._slicer.app.processEvents()
+            height = self._panel.parent.layout().heightForWidth(PANEL_SIZE[0])
+            self._panel.parent.resize(PANEL_SIZE[0], max(PANEL_SIZE[1], height))
         panel = self._panel.parent.grab()
         height = max(panel.height(), VIEWS_SIZE[1])
         picture = QtGui.QPixmap(panel.width() + VIEWS_SIZE[0], height)
@@ -206,7 +208,7 @@ def main() -> None:
     shoot_flow(panel, camera, slicer)
     panel.ui.scansTable.item(0, 2).setText("07/08/2020")
     camera.shoot("error")
-    panel.ui.scansTable.item(0, 2).setText("2020-08-07")
+    panel.ui.scansTable.cellPressed.emit(0, 2)
     panel.ui.advancedCollapsibleButton.collapsed = False
     darken()
     camera.shoot("dark")

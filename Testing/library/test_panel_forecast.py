@@ -186,8 +186,9 @@ def test_the_spread_says_what_its_range_means(filled, winding_bundle) -> None:
     filled.ui.bundlesFolderEdit.currentPath = str(winding_bundle.path.parent)
     run(filled)
     spread = results_of(filled._parameterNode.forecast).spread
-    assert spread.GetDescription().startswith("Forecast ± this range: SD of the members. Computed by CRONOS.")
-    assert spread.GetDescription() in filled.ui.resultSelector.toolTip
+    assert spread.GetDescription().startswith("Spread: SD of the members. Computed by CRONOS.")
+    assert "Made by winding (cronos-continuous)" in filled.ui.resultLabel.text
+    assert "Spread: SD of the members." in filled.ui.resultLabel.text
 
 
 def test_the_worker_forecasts_what_the_console_forecasts(filled) -> None:
@@ -220,6 +221,21 @@ def test_the_change_lies_over_the_scans_and_goes_again(filled) -> None:
     assert all(view.GetForegroundVolumeID() is None for view in views.values())
 
 
+def test_the_spread_lies_over_the_scans_in_place_of_the_change(filled, winding_bundle) -> None:
+    pick(filled.ui.methodCombo, "")
+    filled.ui.bundlesFolderEdit.currentPath = str(winding_bundle.path.parent)
+    run(filled)
+    results = results_of(filled._parameterNode.forecast)
+    view = slicer.app.layoutManager().sliceWidget("CRONOSLastAxial").mrmlSliceCompositeNode()
+    filled.ui.overlayCheckBox.click()
+    assert view.GetForegroundVolumeID() == results.change.GetID()
+    pick(filled.ui.overlayCombo, "spread")
+    assert view.GetForegroundVolumeID() == results.spread.GetID()
+    assert filled.ui.overlayCombo.findData("error") < 0, "it was not checked"
+    filled.ui.overlayCheckBox.click()
+    assert view.GetForegroundVolumeID() is None
+
+
 def test_blinking_shows_both_in_turn_and_ends_clean(filled) -> None:
     run(filled)
     view = slicer.app.layoutManager().sliceWidget("CRONOSLastAxial").mrmlSliceCompositeNode()
@@ -240,13 +256,13 @@ def test_blinking_shows_both_in_turn_and_ends_clean(filled) -> None:
 def test_the_table_measures_the_change_in_the_scans_own_units(filled) -> None:
     run(filled)
     filled.ui.thresholdSpin.value = 20
-    until(lambda: filled.ui.changesTable.rowCount == 1)
+    until(lambda: filled.ui.changesTable.columnCount == 2)
     slicer.app.processEvents()
     change = slicer.util.arrayFromVolume(results_of(filled._parameterNode.forecast).change)
-    changed = int(filled.ui.changesTable.item(0, 5).text())
+    changed = int(filled.ui.changesTable.item(3, 1).text())
     assert 0 < changed <= np.count_nonzero(np.abs(change) > 20)
     voxel_ml = 2.0 * 2.0 * 3.0 / 1000
-    assert float(filled.ui.changesTable.item(0, 6).text()) == pytest.approx(changed * voxel_ml, abs=0.01)
+    assert float(filled.ui.changesTable.item(4, 1).text()) == pytest.approx(changed * voxel_ml, abs=0.01)
 
 
 def test_cancelling_ends_the_forecast_and_leaves_no_node(filled) -> None:
@@ -391,18 +407,18 @@ def test_the_change_is_measured_inside_each_segment_or_a_box_too(filled) -> None
     segment = segmentation.GetSegmentation().AddEmptySegment("lesion", "lesion")
     slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, segment, last)
     filled.ui.segmentationSelector.setCurrentNode(segmentation)
-    until(lambda: filled.ui.changesTable.rowCount == 2)
     table = filled.ui.changesTable
-    assert table.item(1, 0).text() == "lesion"
+    until(lambda: table.columnCount == 3)
+    assert table.horizontalHeaderItem(2).text() == "lesion"
     change = slicer.util.arrayFromVolume(results_of(filled._parameterNode.forecast).change)
-    assert float(table.item(1, 1).text()) == pytest.approx(change[mask > 0].mean(), rel=1e-3)
-    assert float(table.item(1, 7).text()) == pytest.approx(mask.sum() * 12 / 1000, abs=0.05)
+    assert float(table.item(0, 2).text()) == pytest.approx(change[mask > 0].mean(), rel=1e-2)
+    assert float(table.item(5, 2).text()) == pytest.approx(mask.sum() * 12 / 1000, abs=0.05)
     box = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "box")
     box.SetCenter(*last.GetOrigin())
     box.SetSize(24, 24, 24)
     filled.ui.segmentationSelector.setCurrentNode(box)
-    until(lambda: table.item(1, 0).text() == "box")
-    assert 0 < float(table.item(1, 7).text()) < 24**3 / 1000
+    until(lambda: table.horizontalHeaderItem(2).text() == "box")
+    assert 0 < float(table.item(5, 2).text()) < 24**3 / 1000
 
 
 def test_what_is_missing_is_asked_for_before_anything_runs(filled, monkeypatch) -> None:

@@ -37,8 +37,16 @@ def visits(panel, head) -> list:
 def test_an_empty_panel_offers_nothing_that_cannot_be_done(panel) -> None:
     assert not panel.ui.forecastButton.enabled
     assert "Add the patient's dated scans" in panel.ui.forecastButton.toolTip
-    for widget in (panel.ui.removeButton, panel.ui.targetSlider, panel.ui.compareButton, panel.ui.overlayCheckBox):
+    reasons = {
+        panel.ui.removeButton: "Select scans",
+        panel.ui.targetSlider: "Add the patient's dated scans",
+        panel.ui.compareButton: "no forecast",
+        panel.ui.overlayCheckBox: "no forecast",
+        panel.ui.membersButton: "no flow",
+    }
+    for widget, reason in reasons.items():
         assert not widget.enabled
+        assert reason in widget.toolTip
 
 
 def test_added_scans_stand_by_date_with_their_interval_and_source(panel, visits, choose) -> None:
@@ -70,7 +78,7 @@ def test_a_sequence_gives_its_index_values_as_times(panel, head, choose) -> None
     assert texts(panel, WHEN) == ["0", "40", "80"]
     assert texts(panel, INTERVAL) == ["-80 ms", "-40 ms", "last"]
     assert not panel.ui.targetDateEdit.visible
-    assert panel.ui.targetDistanceSpin.suffix == " ms after the last scan"
+    assert panel.ui.targetDistanceSpin.suffix == " ms"
     node = slicer.util.getNode("cine 40")
     assert (time_of(node).time, time_of(node).source) == (40.0, TimeSource.SEQUENCE)
 
@@ -98,6 +106,8 @@ def test_a_date_that_cannot_be_read_changes_nothing_and_says_why(panel, visits, 
     panel.ui.scansTable.item(0, WHEN).setText("03/04/2020")
     assert texts(panel, WHEN) == ["2020-04-30"]
     assert "two dates" in panel.ui.seriesLabel.text
+    panel.ui.scansTable.cellPressed.emit(0, WHEN)
+    assert not panel.ui.seriesLabel.text, "who goes on has read it"
 
 
 def test_the_calendar_dates_the_selected_scan(panel, head, choose) -> None:

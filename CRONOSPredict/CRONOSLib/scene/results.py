@@ -34,7 +34,8 @@ _METHOD_ATTRIBUTE = "CRONOS.Method"
 _BUNDLE_ATTRIBUTE = "CRONOS.Bundle"
 _SCANS_ATTRIBUTE = "CRONOS.Scans"
 _LIVE_ATTRIBUTE = "CRONOS.Live"
-_NOTICE = "Computed by CRONOS. For research use only, not for diagnosis."
+NOTICE = "Computed by CRONOS. For research use only, not for diagnosis."
+"""End of the description of every result."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,12 @@ def adding_results(
     filled, strongest = yield from _filled(forecast)
     earlier = _earlier(scene, last_scan, identity, live)
     nodes = {}
-    said = {"forecast": f"{_how(forecast)} ", "spread": f"Forecast ± this range: {forecast.spread_meaning}. "}
+    said = {"forecast": f"{_how(forecast)} ", "spread": f"Spread: {forecast.spread_meaning}. "}
     for kind in ("forecast", "change", "spread"):
         if kind in filled:
             name = f"{last_scan.GetName()} {'live ' if live else ''}{kind} {target}"
             nodes[kind] = _result(scene, earlier.get(kind), filled[kind], name, identity | {RESULT_ATTRIBUTE: kind})
-            nodes[kind].SetDescription(f"{said.get(kind, '')}{_NOTICE}")
+            nodes[kind].SetDescription(f"{said.get(kind, '')}{NOTICE}")
             nodes[kind].SetVoxelValueUnits(last_scan.GetVoxelValueUnits())
         elif kind in earlier:
             SubjectHierarchy(scene).remove(earlier[kind])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from slicer.i18n import tr as _
 
 from CRONOSLib.scene.panel.state import PanelState
-from CRONOSLib.scene.panel.widgets import fill_combo, on_choice
+from CRONOSLib.scene.panel.widgets import allow, fill_combo, on_choice
 
 
 class AdvancedSection:
@@ -41,12 +41,12 @@ class AdvancedSection:
         self._offer(ui.solverCombo, self._own, way.solvers, state.choices.solver)
         self._offer(ui.aggregationCombo, self._own, way.aggregations, state.choices.aggregation)
         self._offer(ui.variantCombo, (_("Ours"), ""), state.variants[1:], state.choices.variant)
-        ui.stepsSpin.enabled = bool(way.solvers)
-        ui.samplesSpin.enabled = way.samples
-        ui.precisionCombo.enabled = state.needs_bundle
+        allow("" if way.solvers else _("This method takes no steps."), ui.stepsSpin)
+        allow("" if way.samples else _("This method draws no samples."), ui.samplesSpin)
+        allow("" if state.needs_bundle else _("This method computes in full precision."), ui.precisionCombo)
 
     @staticmethod
     def _offer(combo, own: tuple[str, str], names: tuple[str, ...], chosen: str) -> None:
         """What the method has no choice of is shown, and cannot be chosen."""
         fill_combo(combo, [own, *((name, name) for name in names)], chosen)
-        combo.enabled = bool(names)
+        allow("" if names else _("This method leaves no choice here."), combo)

@@ -14,9 +14,10 @@ from CRONOSLib.imaging.intensity import IntensitySpec
 from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.scene.check import add_error_map
 from CRONOSLib.scene.dates import date_of
+from CRONOSLib.scene.panel.overlay_section import NO_FORECAST
 from CRONOSLib.scene.panel.run_section import RunSection
 from CRONOSLib.scene.panel.state import PanelState
-from CRONOSLib.scene.panel.widgets import fill_table
+from CRONOSLib.scene.panel.widgets import allow, fill_table, fit_height
 from CRONOSLib.scene.results import RESULT_ATTRIBUTE, last_scan_of
 
 
@@ -27,7 +28,7 @@ class CheckSection:
         self._ui, self._state, self._run = ui, state, run
         self._proposed_for = ""
         self._checked: tuple[str, str] = ("", "")
-        headings = [_("Measure"), _("Forecast"), _("Copy of the last scan")]
+        headings = [_("Measure"), _("Forecast"), _("Copy of last scan")]
         ui.checkTable.setColumnCount(len(headings))
         ui.checkTable.setHorizontalHeaderLabels(headings)
         ui.checkTable.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
@@ -37,16 +38,24 @@ class CheckSection:
         """Propose the scan of the forecast's date, and show what was measured for these two."""
         forecast = self._state.choices.forecast
         last_scan = last_scan_of(forecast)
-        self._ui.truthSelector.enabled = last_scan is not None
+        allow("" if last_scan else NO_FORECAST, self._ui.truthSelector)
         if last_scan is not None and self._proposed_for != forecast.GetID():
             self._proposed_for = forecast.GetID()
             if (taken := _taken_at_the_date_of(forecast)) is not None:
                 self._state.choices.truth = taken
         truth = self._state.choices.truth
-        usable = last_scan is not None and truth not in (None, forecast, last_scan)
-        self._ui.checkButton.enabled = usable and not self._run.job.running
+        allow(self._reason(last_scan, truth), self._ui.checkButton)
         if self._checked != (_id(forecast), _id(truth)):
             fill_table(self._ui.checkTable, [])
+        self._ui.checkTable.visible = self._ui.checkTable.rowCount > 0
+
+    def _reason(self, last_scan, truth) -> str:
+        """Why nothing can be checked now, one sentence, or ""."""
+        if last_scan is None:
+            return NO_FORECAST
+        if truth in (None, self._state.choices.forecast, last_scan):
+            return _("Choose the scan that was really taken at this date, at the left.")
+        return _("Something is being computed. Wait for it, or cancel it.") if self._run.job.running else ""
 
     def _on_clicked(self) -> None:
         forecast, truth = self._state.choices.forecast, self._state.choices.truth
@@ -67,18 +76,20 @@ class CheckSection:
         add_error_map(result.error, forecast, truth)
         self._checked = (_id(forecast), _id(truth))
         fill_table(self._ui.checkTable, _rows(result))
+        fit_height(self._ui.checkTable)
+        self._ui.checkTable.visible = True
         return ""
 
 
 def _rows(result: Check) -> list[tuple[str, str, str]]:
     skill = "–" if result.skill is None else f"{result.skill:.3f}"
     forecast, lci = result.forecast, result.lci
-    similarity = _("SSIM (1 is perfect), {window}").format(window=forecast.ssim.window)
+    similarity = _("SSIM {window} (1 is perfect)").format(window=forecast.ssim.window.replace("x", "×"))
     return [
         (_("NRMSE (0 is perfect)"), f"{forecast.nrmse:.4f}", f"{lci.nrmse:.4f}"),
         (similarity, f"{forecast.ssim.value:.4f}", f"{lci.ssim.value:.4f}"),
         (_("PSNR, dB"), f"{forecast.psnr:.2f}", f"{lci.psnr:.2f}"),
-        (_("Skill (1 is perfect, 0 is copying)"), skill, "0"),
+        (_("Skill (0 is copying)"), skill, "0"),
     ]
 
 

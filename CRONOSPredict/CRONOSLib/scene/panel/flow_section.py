@@ -13,12 +13,15 @@ from CRONOSLib.methods.registry import INTEGRATED
 from CRONOSLib.scene.flow import FLOW, FlowNodes, adding_flow, flow_of
 from CRONOSLib.scene.flow_views import BEND, DISAGREEMENT, SPEED, lay_flow_over, show_members
 from CRONOSLib.scene.panel.job import ForecastOrder
+from CRONOSLib.scene.panel.overlay_section import no_views
 from CRONOSLib.scene.panel.run_section import RunSection
 from CRONOSLib.scene.panel.slices import Work
 from CRONOSLib.scene.panel.state import PanelState
-from CRONOSLib.scene.panel.widgets import fill_combo, on_choice, show
+from CRONOSLib.scene.panel.widgets import allow, fill_combo, on_choice, show
 from CRONOSLib.scene.results import RESULT_ATTRIBUTE
 from CRONOSLib.worker.job import ForecastResult
+
+_NO_FLOW = _("This method integrates no flow. Choose a trained model that does, such as CRONOS.")
 
 
 class FlowSection:
@@ -40,17 +43,17 @@ class FlowSection:
         ui, chosen = self._ui, self._state.choices
         fill_combo(ui.flowSolverCombo, [(name, name) for name in INTEGRATED.solvers], chosen.flowSolver)
         reason = self._reason()
-        ui.flowButton.enabled = not reason
-        ui.flowButton.toolTip = reason or _("Integrate the flow, and bring its states into the scene.")
-        ui.flowSolverCombo.enabled = ui.flowStepsSpin.enabled = self._flows()
-        flow, views = self._flow(), slicer.app.layoutManager() is not None
+        allow(reason, ui.flowButton)
+        allow("" if self._flows() else _NO_FLOW, ui.flowSolverCombo, ui.flowStepsSpin)
+        flow = self._flow()
         self._observe(flow)
         overlays = {_("Nothing"): "", _("Velocity"): SPEED, _("Disagreement"): DISAGREEMENT, _("One step"): BEND}
         fill_combo(ui.flowOverlayCombo, list(overlays.items()), chosen.flowOverlay)
-        for widget in (ui.membersButton, ui.flowOverlayCombo):
-            widget.enabled = flow is not None and views
-        ui.flowStepSlider.enabled = flow is not None
-        ui.flowOpacitySlider.enabled = ui.flowOverlayCombo.enabled and bool(chosen.flowOverlay)
+        nothing = "" if flow else _("There is no flow to look at yet. Press Show the flow.")
+        allow(nothing, ui.flowStepSlider)
+        allow(nothing or no_views(), ui.membersButton, ui.flowOverlayCombo)
+        bare = "" if chosen.flowOverlay else _("No map lies over the views. Choose one at the left.")
+        allow(nothing or no_views() or bare, ui.flowOpacitySlider)
         self._show_step()
         ui.flowLabel.text = _described(flow) if flow else ""
         ui.flowLabel.visible = flow is not None
@@ -74,7 +77,7 @@ class FlowSection:
         if reason := self._run.reason():
             return reason
         if not self._flows():
-            return _("This method integrates no flow. Choose a trained model that does, such as CRONOS.")
+            return _NO_FLOW
         return ""
 
     def _on_clicked(self) -> None:

@@ -10,7 +10,7 @@ from CRONOSLib.methods.registry import method_entry, method_names
 from CRONOSLib.scene.panel.bundles import description, label
 from CRONOSLib.scene.panel.state import PanelState
 from CRONOSLib.scene.panel.target import TargetWords, describe_target, reach, unit_words, unsuitable
-from CRONOSLib.scene.panel.widgets import fill_combo, on_choice, show, show_date
+from CRONOSLib.scene.panel.widgets import allow, fill_combo, on_choice, show, show_date
 from CRONOSLib.series import LongitudinalSeries, TimeUnit
 
 _POSITIONS = 400
@@ -36,8 +36,7 @@ class ForecastSection:
         fill_combo(self._ui.methodCombo, own + simple, state.choices.method)
         self._show_bundles()
         timeline = state.timeline
-        for widget in (self._ui.targetDateEdit, self._ui.targetDistanceSpin, self._ui.targetSlider):
-            widget.enabled = timeline is not None
+        allow(state.problem, self._ui.targetDateEdit, self._ui.targetDistanceSpin, self._ui.targetSlider)
         if timeline is not None:
             self._show_target(timeline)
         words = self.words()
@@ -70,13 +69,13 @@ class ForecastSection:
         ui, target = self._ui, self._state.target_time
         assert target is not None
         date = timeline.date_at(target)
-        ui.targetDateEdit.visible = date is not None
+        ui.targetDateEdit.visible = ui.targetDateLabel.visible = date is not None
         if date is not None:
             show_date(ui.targetDateEdit, date)
         first, last = timeline.scans[0].time, timeline.last.time
         show(
             ui.targetDistanceSpin,
-            suffix=" " + _("{unit} after the last scan").format(unit=unit_words(timeline.unit)),
+            suffix=f" {unit_words(timeline.unit)}",
             decimals=0 if timeline.unit is TimeUnit.DAY else 2,
             minimum=first - last,
             value=target - last,

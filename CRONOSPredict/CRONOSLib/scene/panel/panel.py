@@ -28,6 +28,8 @@ class Panel:
         self._soon = qt.QTimer()
         self._soon.setSingleShot(True)
         self._soon.connect("timeout()", self.refresh)
+        for section in (name for name in vars(ui) if name.endswith("CollapsibleButton")):
+            getattr(ui, section).connect("contentsCollapsed(bool)", lambda collapsed: self.refresh_soon())
         self.results = ResultsSection(ui, self._state)
         self.run = RunSection(ui, self._state, self.results.show)
         self.series = SeriesSection(ui, self._state)

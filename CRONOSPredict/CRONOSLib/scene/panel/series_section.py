@@ -12,7 +12,7 @@ from CRONOSLib.scene.panel.add_menu import AddMenu
 from CRONOSLib.scene.panel.scan_list import ScanRow
 from CRONOSLib.scene.panel.state import PanelState, typed_problem
 from CRONOSLib.scene.panel.target import unit_words
-from CRONOSLib.scene.panel.widgets import show_date, silent, text_item
+from CRONOSLib.scene.panel.widgets import allow, show_date, show_headings, silent, text_item
 from CRONOSLib.series import LongitudinalSeries
 
 _USE, _VOLUME, _WHEN, _INTERVAL, _SOURCE, _STATUS = range(6)
@@ -27,13 +27,20 @@ class SeriesSection:
         self._rows: list[ScanRow] | None = None
         self._said = ""
         table = ui.scansTable
-        headings = [_("Use"), _("Volume"), _("Date"), _("To last scan"), _("Date from"), _("Status")]
-        table.setColumnCount(len(headings))
-        table.setHorizontalHeaderLabels(headings)
+        headings = {
+            _("Use"): _("Whether the forecast looks at the scan."),
+            _("Volume"): _("Name of the volume."),
+            _("Date"): _("When the scan was taken. Type another date into the cell."),
+            _("Interval"): _("Time from the last scan; negative: before it."),
+            _("Source"): _("Where the date came from: DICOM, BIDS, the name, or typed."),
+            _("Status"): _("✓ usable, ⚠ unusual, ✗ unusable; the tool tip of the sign tells why."),
+        }
+        show_headings(table, headings)
         table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.horizontalHeader().setSectionResizeMode(_VOLUME, qt.QHeaderView.Stretch)
         table.connect("itemChanged(QTableWidgetItem*)", self._on_item)
-        table.connect("itemSelectionChanged()", self._show_selected)
+        table.connect("itemSelectionChanged()", self._on_selected)
+        table.connect("cellPressed(int,int)", lambda row, column: self.forget_said())
         ui.scanDateEdit.connect("dateChanged(QDate)", self._on_date)
         ui.removeButton.connect("clicked()", self._on_remove)
         self._menu = AddMenu(ui.addButton, self.add)
@@ -78,11 +85,11 @@ class SeriesSection:
     def _show_selected(self) -> None:
         """The calendar shows the one selected scan that has, or may get, a date."""
         nodes = self._selected()
-        self._ui.removeButton.enabled = bool(nodes)
+        allow("" if nodes else _("Select scans in the table first."), self._ui.removeButton)
         row = next((row for row in self._rows or [] if row.node in nodes), None) if len(nodes) == 1 else None
         dated = row is not None and (row.when is None or isinstance(row.when, NodeDate))
         edit = self._ui.scanDateEdit
-        edit.enabled = dated
+        allow("" if dated else _("Select one scan in the table, one with a date or without any time."), edit)
         if row is not None and isinstance(row.when, NodeDate):
             show_date(edit, row.when.date)
 
@@ -100,6 +107,15 @@ class SeriesSection:
             self._said = typed_problem(self._state, row.node, item.text())
             self._rows = None  # what was typed gives way to what is kept
         self._state.changed()
+
+    def _on_selected(self) -> None:
+        self._show_selected()
+        self.forget_said()
+
+    def forget_said(self) -> None:
+        """The user goes on: what was wrong with the last entry was read."""
+        self._said = ""
+        self._show_problem()
 
     def _on_date(self, chosen) -> None:
         nodes = self._selected()

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import slicer
+
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.dates import parse_when
 from CRONOSLib.errors import CronosError, DateError
@@ -15,6 +17,7 @@ from CRONOSLib.methods.registry import MethodEntry, Way, method_entry
 from CRONOSLib.scene.panel.bundles import BundleList
 from CRONOSLib.scene.panel.scan_list import ScanList
 from CRONOSLib.scene.panel.target import default_target
+from CRONOSLib.scene.results import ResultNodes, last_scan_of, results_of
 from CRONOSLib.series import LongitudinalSeries
 
 
@@ -56,6 +59,13 @@ class PanelState:
         if self.timeline is None or self.scans is None:
             return None
         return [row.node for row in self.scans.rows() if row.used][-1]
+
+    @property
+    def shown(self) -> tuple[ResultNodes, slicer.vtkMRMLScalarVolumeNode] | None:
+        """The chosen forecast and its last scan, as far as they are still in the scene."""
+        forecast = self.choices.forecast if self.choices else None
+        results, last_scan = results_of(forecast), last_scan_of(forecast)
+        return None if results is None or last_scan is None else (results, last_scan)
 
     @property
     def bundles(self) -> BundleList:

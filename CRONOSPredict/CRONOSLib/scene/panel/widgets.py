@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 import qt
+
+_ROW_HEIGHT = 22
+"""Of tables, in pixels, as the .ui file has it; the headings and a scroll bar take as much as two rows."""
+
+_USUAL = "usualToolTip"
+"""Dynamic property of a widget: the tool tip that it has while it can be used."""
 
 
 @contextmanager
@@ -26,6 +32,15 @@ def show(widget, **properties) -> None:
         for name, value in properties.items():
             if getattr(widget, name) != value:
                 setattr(widget, name, value)
+
+
+def allow(reason: str, *widgets) -> None:
+    """Enable widgets, or let their tool tips tell why they cannot be used: one sentence; "" when they can."""
+    for widget in widgets:
+        usual = widget.property(_USUAL) or widget.toolTip
+        widget.setProperty(_USUAL, usual)
+        widget.enabled = not reason
+        widget.toolTip = reason or usual
 
 
 def show_date(edit, date: datetime) -> None:
@@ -60,9 +75,22 @@ def text_item(text: str, tool_tip: str = "", editable: bool = False):
     return item
 
 
+def show_headings(table, headings: Mapping[str, str]) -> None:
+    """Name the columns of a table, each with what it means."""
+    table.setColumnCount(len(headings))
+    table.setHorizontalHeaderLabels(list(headings))
+    for column, meaning in enumerate(headings.values()):
+        table.horizontalHeaderItem(column).setToolTip(meaning)
+
+
 def fill_table(table, rows: Sequence[Sequence[str]]) -> None:
     """Show rows of texts that are only read."""
     table.setRowCount(len(rows))
     for row, texts in enumerate(rows):
         for column, text in enumerate(texts):
             table.setItem(row, column, text_item(text))
+
+
+def fit_height(table) -> None:
+    """Make a table as high as its rows."""
+    table.setFixedHeight(_ROW_HEIGHT * (table.rowCount + 2))
