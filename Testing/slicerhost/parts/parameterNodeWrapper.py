@@ -8,7 +8,10 @@ import slicer
 import vtk
 
 _READERS = {str: str, int: int, float: float, bool: lambda text: text == "True", pathlib.Path: pathlib.Path}
-_RESERVED = {"default", "getValue", "setValue", "Modified"}
+_RESERVED = set(
+    "default isCached dataType getValue setValue allParameters Modified StartModify EndModify AddObserver RemoveObserver "
+    "connectGui connectParametersToGui disconnectGui".split()
+)
 
 
 @dataclass(frozen=True)
