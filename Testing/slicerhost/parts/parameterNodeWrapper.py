@@ -8,10 +8,8 @@ import slicer
 import vtk
 
 _READERS = {str: str, int: int, float: float, bool: lambda text: text == "True", pathlib.Path: pathlib.Path}
-_RESERVED = set(
-    "default isCached dataType getValue setValue allParameters Modified StartModify EndModify AddObserver RemoveObserver "
-    "connectGui connectParametersToGui disconnectGui".split()
-)
+_RESERVED = {"default", "isCached", "dataType", "getValue", "setValue", "allParameters", "Modified", "StartModify"}
+_RESERVED |= {"EndModify", "AddObserver", "RemoveObserver", "connectGui", "connectParametersToGui", "disconnectGui"}
 
 
 @dataclass(frozen=True)
