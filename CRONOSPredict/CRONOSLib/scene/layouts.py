@@ -8,7 +8,7 @@ import numpy as np
 import qt
 import slicer
 
-from CRONOSLib.scene.arrangements import ALL_PLANES, AXIAL, Layout  # noqa: F401
+from CRONOSLib.scene.arrangements import Layout
 from CRONOSLib.scene.nodes import ijk_to_ras
 
 _LAID_OUT_MS = 50

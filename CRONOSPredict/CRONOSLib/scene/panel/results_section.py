@@ -8,9 +8,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from CRONOSLib.scene.arrangements import ALL_PLANES, AXIAL
 from CRONOSLib.scene.changes import RegionChange, changes_in, usual_threshold
 from CRONOSLib.scene.compare import show_comparison
-from CRONOSLib.scene.layouts import ALL_PLANES, AXIAL
 from CRONOSLib.scene.panel.overlay_section import NO_FORECAST, OverlaySection, no_views
 from CRONOSLib.scene.panel.state import PanelState
 from CRONOSLib.scene.panel.widgets import allow, fill_table, fit_height, show, show_headings
