@@ -52,14 +52,16 @@ def perfusion(out: _Out, patients: _Patients = 149, seed: _Seed = 0, device: _De
 
 def _simulate(simulator: Simulator, out: Path, patients: int, seed: int, device: str, jobs: int) -> None:
     from CRONOSLib.cohorts.simulators.cohort import simulate_cohort
+    from CRONOSLib.forecasting.devices import choose_device
 
+    where = str(choose_device(device))
     with progress() as tell:
         cohort = simulate_cohort(
             simulator,
             out,
             patients,
             seed,
-            device=device,
+            device=where,
             jobs=jobs,
             on_progress=lambda done, count: tell(f"{done} of {count} patients", done / count),
         )

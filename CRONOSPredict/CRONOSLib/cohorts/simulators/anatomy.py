@@ -17,8 +17,8 @@ from CRONOSLib.cohorts.simulators.fields import (
     smooth_noise,
     transform_points,
 )
-from CRONOSLib.errors import MissingPackageError
 from CRONOSLib.imaging.grid import Grid
+from CRONOSLib.packages import require
 
 _BRAIN_CENTRE = np.array([0.0, 17.0, 5.0])  # of MNI152, LPS, mm
 _WARP_SPACING_MM = 4.0
@@ -128,13 +128,9 @@ def _interior(grid: Grid, margin_mm: float) -> Tensor:
 @lru_cache(maxsize=2)
 def _template(spacing_mm: int) -> tuple[Tensor, Grid]:
     """T1, grey, white and brain maps of MNI152 (Fonov et al. 2011), turned from RAS to LPS."""
-    try:
-        from nilearn import datasets
-    except ImportError as error:
-        raise MissingPackageError(
-            "Simulated patients need nilearn, which holds the brain maps. "
-            "Install it: pip install 'slicer-cronos[simulate]'."
-        ) from error
+    require("nilearn", purpose="Simulating a brain")
+    from nilearn import datasets
+
     images = [
         datasets.load_mni152_template(resolution=spacing_mm),
         datasets.load_mni152_gm_template(resolution=spacing_mm),
