@@ -448,10 +448,9 @@ class CRONOSPredictTest(ScriptedLoadableModuleTest):
         self.delayDisplay(_("Forecasting with the panel."))
         widget.ui.forecastButton.click()
         end = time.monotonic() + 600
-        while widget.panel.run.job.running and time.monotonic() < end:
+        while (widget.panel.run.job.running or widget.panel.results.busy) and time.monotonic() < end:
             slicer.app.processEvents()
             time.sleep(0.01)
-        slicer.app.processEvents()  # the views come in a turn of their own
         forecast = widget.getParameterNode().forecast
         assert forecast is not None, widget.ui.messageLabel.text
         for name, node in (("CRONOSLastAxial", scans[-1]), ("CRONOSForecastAxial", forecast)):

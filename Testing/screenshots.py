@@ -193,7 +193,7 @@ def main() -> None:
     panel.ui.forecastButton.click()
     wait_until(slicer, lambda: panel.ui.progressBar.value > 100 or not panel.panel.run.job.running)
     camera.shoot("running")
-    wait_until(slicer, lambda: not panel.panel.run.job.running)
+    wait_until(slicer, lambda: not panel.panel.run.job.running and not panel.panel.results.busy)
     camera.shoot("result")
     panel.ui.comparePlanesButton.click()
     camera.shoot("three-planes")

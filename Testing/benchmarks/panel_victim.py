@@ -140,7 +140,7 @@ class Victim:
 
     def _quiet(self) -> bool:
         panel = self._panel.panel
-        return not panel.run.job.running and not panel.time.playing and not panel.time.course.busy
+        return not (panel.run.job.running or panel.results.busy or panel.time.playing or panel.time.course.busy)
 
     def _turn(self, seconds: float) -> None:
         import slicer

@@ -37,4 +37,4 @@ def run(panel) -> None:
     """Forecast, and wait for the result."""
     panel.ui.forecastButton.click()
     assert panel.ui.forecastButton.text == "Cancel", panel.ui.messageLabel.text
-    until(lambda: panel.ui.forecastButton.text == "Forecast")
+    until(lambda: panel.ui.forecastButton.text == "Forecast" and not panel.panel.results.busy)

@@ -196,6 +196,7 @@ def test_a_live_forecast_follows_the_slider_in_the_same_nodes(filled) -> None:
     until(lambda: filled._parameterNode.forecast is not None)
     forecast = filled._parameterNode.forecast
     assert "2020-05-30" in forecast.GetName()
+    until(lambda: not filled.panel.results.busy)
     count = slicer.mrmlScene.GetNumberOfNodes()
     for position in (160, 170, 180, 200):
         filled.ui.targetSlider.value = position

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
+from CRONOSLib.scene.nodes import thinned
 from CRONOSLib.scene.regions import Region, body_of, parts_of
 
 _WINDOW_PART = 0.1
@@ -34,7 +35,7 @@ class RegionChange:
 
 def usual_threshold(last_scan: slicer.vtkMRMLScalarVolumeNode) -> float:
     """A tenth of the range between the darkest and the brightest half per cent of the last scan."""
-    low, high = np.percentile(slicer.util.arrayFromVolume(last_scan), (0.5, 99.5))
+    low, high = np.percentile(thinned(slicer.util.arrayFromVolume(last_scan)), (0.5, 99.5))
     return float(_WINDOW_PART * (high - low)) or 1.0
 
 

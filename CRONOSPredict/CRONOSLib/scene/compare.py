@@ -10,6 +10,7 @@ import slicer
 from CRONOSLib.scene.arrangements import AXIAL, COLUMNS, comparison, comparison_view
 from CRONOSLib.scene.layouts import look_at, place_of_most, set_layout, show_alone
 from CRONOSLib.scene.results import ResultNodes
+from CRONOSLib.scene.steps import Steps, finished
 
 _VIEW_GROUP = 512
 """Linked views move together when they are of one group; other views of the user do not."""
@@ -37,11 +38,25 @@ def show_comparison(
     planes:         `AXIAL` or `ALL_PLANES`
     labels:         what stands on the three columns
     """
+    finished(showing_comparison(layout_manager, last_scan, results, planes, labels))
+
+
+def showing_comparison(
+    layout_manager,
+    last_scan: slicer.vtkMRMLScalarVolumeNode,
+    results: ResultNodes,
+    planes: Sequence[str] = AXIAL,
+    labels: Sequence[str] = COLUMNS,
+) -> Steps[None]:
+    """`show_comparison` one view at a time."""
     set_layout(layout_manager, comparison(planes, labels))
+    yield
     for plane in planes:
         for column, node in zip(COLUMNS, (last_scan, results.forecast, results.change)):
             show_alone(layout_manager.sliceWidget(comparison_view(column, plane)), node, _VIEW_GROUP)
+            yield
     _show_legend(layout_manager, results.change, planes, labels[2])
+    yield
     views = [layout_manager.sliceWidget(comparison_view(column, plane)) for plane in planes for column in COLUMNS]
     strength = np.abs(slicer.util.arrayFromVolume(results.change))
     look_at(views, place_of_most(strength, results.change))

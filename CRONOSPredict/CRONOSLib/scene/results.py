@@ -133,9 +133,11 @@ def adding_results(
 
 def _how(forecast: Forecast | ForecastResult) -> str:
     """How it was reached; what comes from the worker brings its report along."""
-    from CRONOSLib.report import how_reached
+    reached = getattr(forecast, "report", None)
+    if reached is None:
+        from CRONOSLib.report import how_reached
 
-    reached = getattr(forecast, "report", None) or how_reached(forecast)  # type: ignore[arg-type]
+        reached = how_reached(forecast)  # type: ignore[arg-type]
     return how(reached, forecast.bundle.name if forecast.bundle else None)
 
 

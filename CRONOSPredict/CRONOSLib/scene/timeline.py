@@ -10,7 +10,7 @@ import slicer
 
 from CRONOSLib.scene import display
 from CRONOSLib.scene.hierarchy import SubjectHierarchy
-from CRONOSLib.scene.nodes import nodes_of_class
+from CRONOSLib.scene.nodes import add_filled, nodes_of_class
 from CRONOSLib.scene.results import RESULT_ATTRIBUTE, TARGET_ATTRIBUTE
 from CRONOSLib.scene.sequences import browse, new_sequence, number_of, set_item, values_of
 from CRONOSLib.scene.steps import Steps, finished
@@ -167,9 +167,9 @@ def place_in_folder(timeline: TimelineNodes, *nodes: slicer.vtkMRMLNode) -> None
 def _new_volume(
     frame: slicer.vtkMRMLScalarVolumeNode, last: slicer.vtkMRMLScalarVolumeNode, name: str
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    scene = last.GetScene()
-    volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
-    volume.SetAttribute(RESULT_ATTRIBUTE, "frame")
+    volume = slicer.vtkMRMLScalarVolumeNode()
     volume.CopyContent(frame)
+    volume.SetAttribute(RESULT_ATTRIBUTE, "frame")
+    volume = add_filled(last.GetScene(), volume, name)
     display.show_like(volume, last)
     return volume

@@ -95,8 +95,9 @@ class qMRMLNodeComboBox(dressed(QtWidgets.QWidget)):
         return sum(bool(self._combo.itemData(index)) for index in range(self._combo.count))
 
     def _fill(self) -> None:
-        nodes = slicer.util.getNodesByClass("vtkMRMLNode", self._scene) if self._scene else []
-        shown = [node for node in nodes if self._lists(node)]
+        kinds = self._values["nodeTypes"] if self._scene else []
+        nodes = {node.GetID(): node for kind in kinds for node in slicer.util.getNodesByClass(kind, self._scene)}
+        shown = [node for node in nodes.values() if self._lists(node)]
         self._combo.blockSignals(True)
         self._combo.clear()
         if self._values["noneEnabled"]:
@@ -110,7 +111,7 @@ class qMRMLNodeComboBox(dressed(QtWidgets.QWidget)):
     def _lists(self, node) -> bool:
         hidden = node.GetHideFromEditors() and not self._values["showHidden"]
         wanted = all(node.GetAttribute(name) == value for kind, name, value in self._wanted if node.IsA(kind))
-        return not hidden and wanted and any(node.IsA(kind) for kind in self._values["nodeTypes"])
+        return not hidden and wanted
 
     def _on_index(self, index: int = 0) -> None:
         chosen = self._combo.currentData or ""

@@ -10,11 +10,13 @@ from slicer.i18n import tr as _
 
 from CRONOSLib.scene.arrangements import ALL_PLANES, AXIAL
 from CRONOSLib.scene.changes import RegionChange, changes_in, usual_threshold
-from CRONOSLib.scene.compare import show_comparison
+from CRONOSLib.scene.compare import showing_comparison
+from CRONOSLib.scene.panel.background import Background
 from CRONOSLib.scene.panel.overlay_section import NO_FORECAST, OverlaySection, no_views
 from CRONOSLib.scene.panel.state import PanelState
 from CRONOSLib.scene.panel.widgets import allow, fill_table, fit_height, show, show_headings
 from CRONOSLib.scene.results import NOTICE, RESULT_ATTRIBUTE, ResultNodes
+from CRONOSLib.scene.steps import Steps, finished
 
 
 class ResultsSection:
@@ -32,9 +34,7 @@ class ResultsSection:
         self._measure_soon = qt.QTimer()
         self._measure_soon.setSingleShot(True)
         self._measure_soon.connect("timeout()", self._measure)
-        self._compare_soon = qt.QTimer()
-        self._compare_soon.setSingleShot(True)
-        self._compare_soon.connect("timeout()", lambda: self.compare(AXIAL))
+        self._background = Background()
         self.overlay = OverlaySection(ui, state)
 
     def refresh(self) -> None:
@@ -58,22 +58,37 @@ class ResultsSection:
     def show(self, nodes: ResultNodes) -> None:
         """Take up a new forecast, and compare it with the last scan."""
         self._state.choices.forecast = nodes.forecast
-        self._compare_soon.start(0)  # in a turn of its own: the window answers in between
+        self._background.clear()
+        self._background.add(self._comparing(AXIAL))
+
+    @property
+    def busy(self) -> bool:
+        """Whether a new forecast is on its way into the views."""
+        return self._background.busy
 
     def compare(self, planes: Sequence[str]) -> None:
         """Last scan, forecast and change side by side."""
-        found, layouts = self._state.shown, slicer.app.layoutManager()
-        if found is None or layouts is None:
+        self._background.clear()
+        finished(self._comparing(planes))
+
+    def _comparing(self, planes: Sequence[str]) -> Steps[None]:
+        """One view at a time: the window answers in between, and what is shown may leave the scene."""
+        yield
+        shown, layouts = self._state.shown, slicer.app.layoutManager()
+        if shown is None or layouts is None:
             return
-        results, last_scan = found
+        results, last_scan = shown
         labels = (_("Last scan"), _("Forecast"), _("Change"))
-        show_comparison(layouts, last_scan, results, planes, labels)
+        for _view in showing_comparison(layouts, last_scan, results, planes, labels):
+            yield
+            if self._state.shown != shown:
+                return
         self.overlay.lay()
 
     def stop(self) -> None:
         """Nothing more to come, nothing laid over the scans."""
         self._measure_soon.stop()
-        self._compare_soon.stop()
+        self._background.clear()
         self.overlay.stop()
 
     def _measure(self) -> None:

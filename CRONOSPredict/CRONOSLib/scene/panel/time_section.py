@@ -137,9 +137,10 @@ class TimeSection:
             except StopIteration as end:
                 made = end.value
             yield
-        self._end("\n".join(result.warnings))
         self._show()
         made.browser.SetPlaybackActive(True)
+        yield  # before it is measured
+        self._end("\n".join(result.warnings))
 
     def _cancelled(self) -> None:
         self._end(_("The forecasts were cancelled."))
