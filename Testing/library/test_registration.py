@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,7 @@ from CRONOSLib.errors import AlignmentError
 from CRONOSLib.imaging import registration
 from CRONOSLib.imaging.grid import Grid
 from CRONOSLib.imaging.registration import Alignment, AlignmentReport, align
-
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+from real_patients import REAL_PATIENTS, needs
 
 
 def head(size: tuple[int, int, int] = (64, 64, 16), spacing: tuple[float, ...] = (3.0, 3.0, 8.0)) -> sitk.Image:
@@ -147,11 +145,11 @@ def test_two_slices_and_any_pixel_type_can_be_aligned(fixed: sitk.Image, pixel: 
     assert report.translation_mm[:2] == pytest.approx((6, 4), abs=1.5)
 
 
-@pytest.mark.skipif(not (DATA / "multiple-sclerosis").is_dir(), reason="needs ../shared/data/multiple-sclerosis")
+@needs("multiple-sclerosis")
 @pytest.mark.parametrize("patient", ["patient01", "patient03"])
 def test_real_visits_land_where_the_published_registration_puts_them(patient: str) -> None:
     """Lesjak et al. 2016 give the affine of each visit into a common space."""
-    folder = DATA / "multiple-sclerosis" / patient
+    folder = REAL_PATIENTS / "multiple-sclerosis" / patient
     first, last = (sitk.ReadImage(str(folder / f"study{visit}_FLAIR.nii.gz"), sitk.sitkFloat32) for visit in (1, 2))
     to_common = [sitk.ReadTransform(str(folder / f"study{visit}_FLAIR_to_common_space.txt")) for visit in (1, 2)]
     published = sitk.CompositeTransform([to_common[0], to_common[1].GetInverse()])
@@ -159,9 +157,9 @@ def test_real_visits_land_where_the_published_registration_puts_them(patient: st
     assert error_mm(report, published, Grid.of(last)) < 2.5
 
 
-@pytest.mark.skipif(not (DATA / "glioblastoma").is_dir(), reason="needs ../shared/data/glioblastoma")
+@needs("glioblastoma")
 def test_a_real_thin_stack_is_aligned() -> None:
-    paths = sorted((DATA / "glioblastoma" / "patient04").glob("*_T1post.nii.gz"))
+    paths = sorted((REAL_PATIENTS / "glioblastoma" / "patient04").glob("*_T1post.nii.gz"))
     scans = [sitk.ReadImage(str(path), sitk.sitkFloat32) for path in paths]
     for scan in scans:
         scan.SetSpacing((0.9, 0.9, 6.0))  # the headers lost it

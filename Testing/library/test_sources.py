@@ -13,13 +13,7 @@ from CRONOSLib.errors import DateError, ImageError, SeriesError
 from CRONOSLib.imaging.sources import Source, read_scan, read_series
 from CRONOSLib.series import LongitudinalSeries, TimeSource, TimeUnit
 from dicom_files import save_series
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
-
-
-def needs(folder: str) -> pytest.MarkDecorator:
-    """Skips a test where the real scans of this folder are absent."""
-    return pytest.mark.skipif(not (DATA / folder).is_dir(), reason=f"the real scans of {folder} are not here")
+from real_patients import REAL_PATIENTS, needs
 
 
 def save(path: Path, seed: int = 0, frames: int = 0, step: float = 1.0) -> Path:
@@ -333,7 +327,7 @@ def test_a_scan_to_compare_with_needs_no_date(tmp_path: Path) -> None:
 @needs("glioblastoma")
 @pytest.mark.parametrize("number", range(1, 7))
 def test_a_real_glioblastoma_patient_has_two_dated_scans(number: int) -> None:
-    series = read_series([Source(DATA / "glioblastoma" / f"patient0{number}")])
+    series = read_series([Source(REAL_PATIENTS / "glioblastoma" / f"patient0{number}")])
     assert len(series) == 2
     assert {(scan.patient, scan.modality) for scan in series} == {(f"patient0{number}", "T1post")}
     assert all("masks left out" in warning for warning in series.warnings)
@@ -341,7 +335,7 @@ def test_a_real_glioblastoma_patient_has_two_dated_scans(number: int) -> None:
 
 @needs("cardiac-cine")
 def test_the_real_cine_has_twenty_phases_of_eleven_slices() -> None:
-    series = read_series([Source(DATA / "cardiac-cine")])
+    series = read_series([Source(REAL_PATIENTS / "cardiac-cine")])
     assert (len(series), series.unit) == (20, TimeUnit.MILLISECOND)
     assert series.last.image.GetSize() == (256, 256, 11)
     np.testing.assert_allclose(series.last.image.GetSpacing(), (1.367, 1.367, 10.0), atol=1e-3)
@@ -352,14 +346,14 @@ def test_the_real_cine_has_twenty_phases_of_eleven_slices() -> None:
 
 @needs("cardiac-cine")
 def test_one_slice_of_the_real_cine_is_refused(tmp_path: Path) -> None:
-    shutil.copytree(DATA / "cardiac-cine" / "SCD2001_000", tmp_path / "one")
+    shutil.copytree(REAL_PATIENTS / "cardiac-cine" / "SCD2001_000", tmp_path / "one")
     with pytest.raises(ImageError, match="one slice only"):
         read_series([Source(tmp_path / "one")])
 
 
 @needs("fetal-growth")
 def test_real_weeks_of_gestation_come_from_the_user() -> None:
-    folder = DATA / "fetal-growth"
+    folder = REAL_PATIENTS / "fetal-growth"
     series = read_series([Source(folder / f"GA{week}", str(week)) for week in (29, 25)], unit=TimeUnit.WEEK)
     assert series.times == (25.0, 29.0)
     with pytest.raises(DateError, match="7 of 7 scans in 'fetal-growth' have no date"):
