@@ -209,7 +209,7 @@ def test_the_processes_of_a_killed_run_end_with_it(request_: CohortRequest, tmp_
     assert len(jobs) == 2
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while (left := [pid for pid in jobs if lives(pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)
     for pid in left:
