@@ -140,6 +140,12 @@ def written_patient(tmp_path: Path) -> list[str]:
     return written
 
 
+@pytest.fixture
+def no_scene(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No scene.mrb from the command line: scenes have their own tests, and without them these are quick."""
+    monkeypatch.setattr("CRONOSLib.commands.forecast._scene_writer", lambda: None)
+
+
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """An untrained CRONOS of a few thousand weights, on disk; it counts years and has seen 30 to 200 days."""

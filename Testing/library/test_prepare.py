@@ -16,6 +16,7 @@ import cohort_trees as trees
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from cli_driver import done, mistake
 from CRONOSLib.cohorts.manifest import Cohort, Visit, read_cohort
 from CRONOSLib.cohorts.parallel import each
 from CRONOSLib.cohorts.readers.registry import LAYOUTS, find_cohort
@@ -30,7 +31,6 @@ from CRONOSLib.training.patients import PreparedPatient, prepare_patients
 from CRONOSLib.training.prepared_files import write_prepared
 from CRONOSLib.training.settings import TrainSettings
 from dicom_files import save_series
-from test_cli import done, mistake
 
 QUICK = Preprocessing(GridSpec(spacing_mm=8.0, multiple=2), alignment=Alignment.OFF)
 WORDS = ("--align", "off", "--spacing", "8")
