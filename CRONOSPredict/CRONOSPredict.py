@@ -180,6 +180,7 @@ class CRONOSPredictWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneImported)
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
             self.addObserver(scene, event, self.onNodesChanged)
@@ -215,6 +216,10 @@ class CRONOSPredictWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.setParameterNode(self.logic.getParameterNode())
 
+    def onSceneStartImport(self, caller, event) -> None:
+        """Selectors of nodes empty themselves while a scene is read, and that is no choice of the user."""
+        self.disconnectParameterNode()
+
     def onSceneImported(self, caller, event) -> None:
         """A scene that was loaded brings its own choices."""
         if self._parameterNode is not None:
@@ -231,15 +236,20 @@ class CRONOSPredictWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setParameterNode(self, parameterNode: CRONOSPredictParameterNode | None) -> None:
         """Show the choices of another parameter node, or of none."""
-        if self._parameterNode:
-            self._parameterNode.disconnectGui(self._guiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onChoicesChanged)
+        self.disconnectParameterNode()
         self._parameterNode = parameterNode
         if self._parameterNode:
             self._guiTag = self._parameterNode.connectGui(self.ui)
             self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onChoicesChanged)
         if self.panel is not None:
             self.panel.show(self._parameterNode)
+
+    def disconnectParameterNode(self) -> None:
+        """Let the panel change no choices, until some are shown again."""
+        if self._guiTag is not None:
+            self._parameterNode.disconnectGui(self._guiTag)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onChoicesChanged)
+            self._guiTag = None
 
     def onChoicesChanged(self, caller=None, event=None) -> None:
         """Show what follows from the new choices."""

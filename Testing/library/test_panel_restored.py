@@ -14,6 +14,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", ex
 pytest.importorskip("PySide6.QtWidgets", reason="PySide6-Essentials cannot be loaded", exc_type=ImportError)
 import slicerhost  # noqa: E402
 from CRONOSLib.scene.mrb import write_scene  # noqa: E402
+from CRONOSLib.scene.session import new_scene  # noqa: E402
 from panel_driver import pick, run, until  # noqa: E402
 
 
@@ -90,6 +91,23 @@ def test_a_saved_scene_brings_every_choice_back(filled, tmp_path: Path) -> None:
     assert ui.scansTable.item(0, 0).checkState() == qt.Qt.Unchecked
     run(filled)
     assert filled.getParameterNode().forecast.GetName() == kept["forecast"]
+
+
+def test_a_scene_that_is_added_leaves_the_choices_as_they_are(filled, tmp_path: Path) -> None:
+    """Selectors of nodes empty themselves when a scene was read."""
+    other = new_scene()
+    other.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
+    other.SetURL(str(tmp_path / "other.mrml"))
+    assert other.Commit()
+    chosen = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "chosen")
+    filled.ui.segmentationSelector.setCurrentNode(chosen)
+    slicer.mrmlScene.SetURL(str(tmp_path / "other.mrml"))
+    assert slicer.mrmlScene.Import()
+    assert slicer.util.getNode("other") is not None
+    assert filled.getParameterNode().segmentation is chosen
+    assert filled.ui.segmentationSelector.currentNode() is chosen
+    filled.ui.segmentationSelector.setCurrentNode(None)
+    assert filled.getParameterNode().segmentation is None
 
 
 def test_a_scene_that_was_saved_in_a_layout_of_ours_opens_in_it(host) -> None:

@@ -66,8 +66,11 @@ class qMRMLNodeComboBox(dressed(QtWidgets.QWidget)):
         for tag in self._tags:
             self._scene.RemoveObserver(tag)
         self._scene = scene
-        events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent) if scene else ()
-        self._tags = [scene.AddObserver(event, lambda caller, event: self._fill()) for event in events]
+        followed = {}
+        if scene:
+            followed |= dict.fromkeys((scene.NodeAddedEvent, scene.NodeRemovedEvent), self._follow)
+            followed |= dict.fromkeys((scene.EndImportEvent, scene.EndCloseEvent), self._list_anew)
+        self._tags = [scene.AddObserver(event, slot) for event, slot in followed.items()]
         self._fill()
 
     def currentNode(self):
@@ -93,6 +96,15 @@ class qMRMLNodeComboBox(dressed(QtWidgets.QWidget)):
     def nodeCount(self) -> int:
         """How many nodes are listed."""
         return sum(bool(self._combo.itemData(index)) for index in range(self._combo.count))
+
+    def _follow(self, caller, event) -> None:
+        if not self._scene.IsImporting():
+            self._fill()
+
+    def _list_anew(self, caller, event) -> None:
+        """After a scene was read or closed: the list is emptied first, and then nothing is chosen any more."""
+        self._combo.setCurrentIndex(0 if self._values["noneEnabled"] else -1)
+        self._fill()
 
     def _fill(self) -> None:
         kinds = self._values["nodeTypes"] if self._scene else []
