@@ -46,6 +46,6 @@ def bundles(
         skill = bundle.skill
         worth = "not measured" if skill is None else f"{skill.mean:.3f} ({skill.low:.3f} to {skill.high:.3f})"
         style = "" if skill is not None and skill.mean > 0 else "bold red"
-        horizons = f"{bundle.horizons[0]:g} to {bundle.horizons[1]:g} {bundle.time_unit.value}"
+        horizons = f"{bundle.horizons[0]:g} to {bundle.horizons[1]:g} {bundle.time_unit.plural}"
         made.add_row(Text(bundle.name, style="bold"), bundle.method, Text(worth, style=style), horizons, bundle.licence)
     out.print(made)
