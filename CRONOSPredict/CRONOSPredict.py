@@ -275,6 +275,7 @@ class CRONOSPredictLogic(ScriptedLoadableModuleLogic):
         method=None,
         onProgress=None,
         showAligned=False,
+        segmentation=None,
         **options,
     ):
         """Forecast from volume nodes and wait for the result, which is added to the scene; the nodes stay as they are.
@@ -288,10 +289,11 @@ class CRONOSPredictLogic(ScriptedLoadableModuleLogic):
         :param method: name of the method; None: that of the bundle.
         :param onProgress: called with what is being done and the fraction done; it may raise to stop.
         :param showAligned: add the earlier scans as they were aligned with the last one as well.
+        :param segmentation: segmentation node of the last scan, carried along by a method that deforms, such as noder.
         :param options: fields of `CRONOSLib.forecast.ForecastOptions`, such as `device="cpu"` or `steps=4`; with
             `keep_trajectory=True` the states of the flow come as sequences.
         :return: `CRONOSLib.scene.results.ResultNodes` with the nodes `forecast`, `change` and `spread`, and where they
-            were asked for, `flow` and `aligned`.
+            were asked for, `flow`, `aligned` and `carried`.
         :raises CRONOSLib.errors.CronosError: with one sentence that says what is wrong and what to do.
 
         >>> CRONOSPredictLogic().forecast([first, second], ["2023-01-10", "2023-07-02"], targetDate="2024-01-15")
@@ -310,6 +312,7 @@ class CRONOSPredictLogic(ScriptedLoadableModuleLogic):
             options=ForecastOptions(**options),
             on_progress=onProgress,
             show_aligned=showAligned,
+            segmentation=segmentation,
         )
         for warning in results.warnings:
             logging.warning(warning)

@@ -8,17 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 pytest.importorskip("PySide6.QtWidgets", reason="PySide6-Essentials cannot be loaded", exc_type=ImportError)
 from CRONOSLib.bundles.store import list_bundles  # noqa: E402
+from CRONOSLib.errors import MethodError  # noqa: E402
 from CRONOSLib.evaluation.comparison import compare  # noqa: E402
 from CRONOSLib.forecast import ForecastOptions  # noqa: E402
 from CRONOSLib.forecast import forecast as forecast_series  # noqa: E402
 from CRONOSLib.forecasting.devices import PRECISIONS  # noqa: E402
 from CRONOSLib.imaging.registration import Alignment  # noqa: E402
 from CRONOSLib.methods.registry import method_entry, method_names  # noqa: E402
-from CRONOSLib.scene.nodes import add_volume  # noqa: E402
+from CRONOSLib.scene.carried import add_carried, masks_of  # noqa: E402
+from CRONOSLib.scene.nodes import add_volume, image_of  # noqa: E402
 from CRONOSLib.scene.results import last_scan_of, results_of  # noqa: E402
 from CRONOSLib.scene.series import series_of_dates  # noqa: E402
 from CRONOSLib.worker.client import WorkerClient  # noqa: E402
@@ -419,6 +422,59 @@ def test_the_change_is_measured_inside_each_segment_or_a_box_too(filled) -> None
     filled.ui.segmentationSelector.setCurrentNode(box)
     until(lambda: table.horizontalHeaderItem(2).text() == "box")
     assert 0 < float(table.item(5, 2).text()) < 24**3 / 1000
+
+
+def draw_lesion(scan):
+    """A segmentation of a visit's lesion, and its voxels."""
+    voxels = slicer.util.arrayFromVolume(scan)
+    mask = np.zeros(voxels.shape, np.uint8)
+    mask[3:13, 8:22, 9:23] = voxels[3:13, 8:22, 9:23] > 140
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+    segment = segmentation.GetSegmentation().AddEmptySegment("lesion", "lesion", (1.0, 0.0, 0.0))
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, segment, scan)
+    return segmentation, mask
+
+
+def test_carried_segments_keep_name_and_colour_and_take_the_place_of_earlier_ones(filled) -> None:
+    run(filled)
+    forecast, last = filled._parameterNode.forecast, slicer.util.getNode("T1 2020-04-30")
+    segmentation, mask = draw_lesion(last)
+    (drawn,) = masks_of(segmentation, image_of(last))
+    assert np.array_equal(sitk.GetArrayFromImage(drawn), mask)
+    for shift in (1, 2):
+        moved = np.roll(mask, shift, axis=2)
+        image = sitk.GetImageFromArray(moved)
+        image.CopyInformation(drawn)
+        carried = add_carried([image], segmentation, forecast)
+        assert carried.GetName() == "drawn forecast 2020-06-29"
+        segment = carried.GetSegmentation().GetSegment("lesion")
+        assert (segment.GetName(), segment.GetColor()) == ("lesion", (1.0, 0.0, 0.0))
+        assert np.array_equal(slicer.util.arrayFromSegmentBinaryLabelmap(carried, "lesion", forecast), moved)
+        assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 2
+
+
+def test_a_method_that_deforms_carries_the_chosen_segments_along(filled) -> None:
+    segmentation, mask = draw_lesion(slicer.util.getNode("T1 2020-04-30"))
+    pick(filled.ui.methodCombo, "geodesic-regression")
+    pick(filled.ui.alignmentCombo, "off")
+    filled._parameterNode.segmentation = segmentation
+    run(filled)
+    carried = slicer.util.getNode("drawn forecast 2020-06-29")
+    moved = slicer.util.arrayFromSegmentBinaryLabelmap(carried, "lesion", filled._parameterNode.forecast)
+    assert (moved[mask > 0] > 0).mean() > 0.8
+    assert "% of the voxels fold" in filled.ui.resultLabel.text
+
+
+def test_a_method_that_does_not_deform_says_that_it_carries_nothing(filled) -> None:
+    scans = [slicer.util.getNode(f"T1 2020-{day}") for day in ("01-01", "03-01", "04-30")]
+    with pytest.raises(MethodError, match="cannot carry labels"):
+        filled.logic.forecast(
+            scans,
+            targetDate="2020-06-29",
+            method="linear",
+            segmentation=draw_lesion(scans[-1])[0],
+            alignment=Alignment.OFF,
+        )
 
 
 def test_what_is_missing_is_asked_for_before_anything_runs(filled, monkeypatch) -> None:

@@ -41,6 +41,7 @@ class MethodEntry:
     presets:  names of its presets; a preset is a function of the module's `PRESETS` that returns settings
     way:      how it reaches its forecast
     trained:  presets that hold a network which learns from a cohort, of a method that needs no bundle without them
+    deforms:  whether it moves the voxels of the last scan, and with them what was drawn on it
     """
 
     module: str
@@ -52,6 +53,7 @@ class MethodEntry:
     presets: tuple[str, ...] = ("default",)
     way: Way = Way()
     trained: tuple[str, ...] = ()
+    deforms: bool = False
 
     @property
     def flow(self) -> bool:
@@ -123,12 +125,12 @@ _METHODS = {
     ),
     "noder": MethodEntry(
         "noder", "Noder", "NoderSettings", "Neural ODE of the voxels, fitted to the patient", min_scans=2,
-        presets=("default", "paper", "release", "amortised"), trained=("amortised",),
+        presets=("default", "paper", "release", "amortised"), trained=("amortised",), deforms=True,
     ),
     "geodesic-regression": MethodEntry(
         "geodesic_regression", "GeodesicRegression", "GeodesicSettings",
         "Constant velocity of deformation, fitted to the patient", min_scans=2,
-        presets=("default", "paper", "fast"), trained=("fast",),
+        presets=("default", "paper", "fast"), trained=("fast",), deforms=True,
     ),
     "lci": MethodEntry("last_context_image", "LastContextImage", None, "Copy the last scan: the baseline to beat"),
     "mean": MethodEntry("context_mean", "ContextMean", None, "Mean of the context scans"),

@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import slicer
+
 from CRONOSLib.bundles.store import chosen_bundle
 from CRONOSLib.errors import SeriesError
 from CRONOSLib.scene.aligned import adding_aligned
+from CRONOSLib.scene.carried import add_carried, masks_of
 from CRONOSLib.scene.flow import adding_flow
 from CRONOSLib.scene.results import ResultNodes, add_results
 from CRONOSLib.scene.series import Date, NodeSeries, as_datetime
@@ -29,12 +32,14 @@ def forecast_nodes(
     options: ForecastOptions | None = None,
     on_progress: Callable[[str, float], None] | None = None,
     show_aligned: bool = False,
+    segmentation: slicer.vtkMRMLSegmentationNode | None = None,
 ) -> ResultNodes:
     """Forecast the scans of volume nodes, wait for it, and add the result to their scene.
 
     target: a date, or a time in the unit of the series
     bundle: name or folder of a trained method; None: the best that comes with CRONOS, unless `method` needs none
     show_aligned: add the earlier scans as they were aligned as well
+    segmentation: of the last scan, to be carried along; MethodError when the method does not deform
 
     The other arguments are those of `CRONOSLib.forecast.forecast`, and so are the errors. When the options keep the
     trajectory, its states come as nodes, too.
@@ -51,10 +56,13 @@ def forecast_nodes(
         options=options or ForecastOptions(),
         on_progress=on_progress,
     )
+    carry = [] if segmentation is None else masks_of(segmentation, scans.series.last.image)
+    masks = [result.carry(mask) for mask in carry]
     nodes = add_results(last.GetScene(), result, last)
+    carried = None if segmentation is None else add_carried(masks, segmentation, nodes.forecast)
     aligned = finished(adding_aligned(aligned_frames(result), result.series, last)) if show_aligned else ()
     flow = finished(adding_flow(result.flow, result.series, result.target_time, last)) if result.flow else None
-    return replace(nodes, flow=flow, aligned=aligned)
+    return replace(nodes, flow=flow, aligned=aligned, carried=carried)
 
 
 def forecast_through_time(

@@ -48,6 +48,7 @@ class ResultNodes:
     warnings: what the user should know about this forecast
     flow:     how it was reached, when the console asked for the trajectory
     aligned:  the earlier scans as they were aligned, when the console asked for them
+    carried:  the segmentation of the last scan as the forecast moved it, when the console asked for it
     """
 
     forecast: slicer.vtkMRMLScalarVolumeNode
@@ -56,6 +57,7 @@ class ResultNodes:
     warnings: tuple[str, ...] = ()
     flow: FlowNodes | None = None
     aligned: tuple[slicer.vtkMRMLScalarVolumeNode, ...] = ()
+    carried: slicer.vtkMRMLSegmentationNode | None = None
 
     def __iter__(self) -> Iterator[slicer.vtkMRMLScalarVolumeNode]:
         return (node for node in (self.forecast, self.change, self.spread) if node is not None)

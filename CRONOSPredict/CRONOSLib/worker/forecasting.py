@@ -119,6 +119,7 @@ class Forecaster:
             return write_file(image, request.folder / f"{name}.npy")
 
         aligned = aligned_frames(result) if request.keep_aligned else ()
+        labels = request.labels if result.displacement is not None else ()
         return ResultReply(
             job=request.job,
             image=written(result.image, "forecast"),
@@ -129,6 +130,7 @@ class Forecaster:
             bundle_path=bundle.path if bundle else None,
             flow=_flow_files(result.flow, written) if result.flow else None,
             aligned=tuple(_frame_file(request, "aligned", index, frame) for index, frame in enumerate(aligned)),
+            carried=tuple(written(result.carry(read_file(file)), f"carried-{n}") for n, file in enumerate(labels)),
         )
 
 

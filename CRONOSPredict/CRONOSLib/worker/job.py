@@ -31,6 +31,7 @@ class ForecastJob:
     mask:         of the last scan, any grid: what the alignment compares
     keep_aligned: bring back the aligned scans
     through_time: times, `target_time` among them, of which the frames come back, with those of the scans
+    labels:       label maps of the last scan, any grid, that a method which deforms carries along
     """
 
     series: LongitudinalSeries
@@ -41,6 +42,7 @@ class ForecastJob:
     mask: sitk.Image | None = None
     keep_aligned: bool = False
     through_time: tuple[float, ...] = ()
+    labels: tuple[sitk.Image, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class ForecastResult:
     report:  what report.json holds: scans, alignments, costs, versions
     frames:  oldest first, as `ForecastJob.through_time` asked for
     aligned: the scans on the last scan's grid, in its units, when asked for
+    carried: the label maps on the last scan's grid, as the forecast moved them; none when the method does not deform
     """
 
     series: LongitudinalSeries
@@ -78,6 +81,7 @@ class ForecastResult:
     flow: Flow | None = None
     frames: tuple[Frame, ...] = ()
     aligned: tuple[Frame, ...] = ()
+    carried: tuple[sitk.Image, ...] = ()
 
     @property
     def spread_meaning(self) -> str:
@@ -107,6 +111,7 @@ def load_result(job: Job, reply: ResultReply | CheckReply) -> Result:
         flow=_load_flow(reply.flow) if reply.flow else None,
         frames=tuple(sorted(map(_load_frame, reply.frames), key=lambda frame: frame.time)),
         aligned=tuple(map(_load_frame, reply.aligned)),
+        carried=tuple(map(read_file, reply.carried)),
     )
 
 

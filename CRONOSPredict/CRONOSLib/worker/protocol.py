@@ -44,6 +44,7 @@ class ForecastRequest:
     bundle:        name or folder; None: the best that comes with CRONOS, unless `method` needs none
     keep_aligned:  send the aligned scans as well
     through_time:  times, `target_time` among them, of which the forecasts come as frames, with the scans themselves
+    labels:        label maps of the last scan, to be carried along
     """
 
     job: int
@@ -59,6 +60,7 @@ class ForecastRequest:
     mask: VolumeFile | None = None
     keep_aligned: bool = False
     through_time: tuple[float, ...] = ()
+    labels: tuple[VolumeFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ class ResultReply:
     frames:  of the times that were asked for, and of the scans
     aligned: the scans on the last scan's grid, in its units, when asked for
     flow:    when the options ask for the trajectory
+    carried: the label maps as the forecast moved them; none when the method does not deform
     """
 
     job: int
@@ -163,6 +166,7 @@ class ResultReply:
     flow: FlowFiles | None = None
     frames: tuple[FrameFile, ...] = ()
     aligned: tuple[FrameFile, ...] = ()
+    carried: tuple[VolumeFile, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,9 @@ class Sender:
             mask=None if job.mask is None else self._file(job.mask),
             keep_aligned=job.keep_aligned,
             through_time=job.through_time,
+            labels=tuple(
+                write_file(labels, result_folder / f"labels-{index}.npy") for index, labels in enumerate(job.labels)
+            ),
         )
 
     def _check(self, number: int, job: CheckJob, folder: Path) -> CheckRequest:

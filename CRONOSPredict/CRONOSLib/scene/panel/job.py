@@ -17,6 +17,7 @@ from CRONOSLib.evaluation.check import Check
 from CRONOSLib.imaging.intensity import IntensitySpec
 from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.scene.aligned import adding_aligned
+from CRONOSLib.scene.carried import adding_carried, masks_of
 from CRONOSLib.scene.nodes import image_of
 from CRONOSLib.scene.panel.reading import SeriesReader
 from CRONOSLib.scene.panel.slices import Slices, Work
@@ -34,12 +35,14 @@ _POLL_MS = 20
 class ForecastOrder:
     """A forecast that was asked for, before its scans are read.
 
-    job:    with the scans' times, and no voxels yet
-    scans:  IDs of their nodes, in the same order
+    job:          with the scans' times, and no voxels yet
+    scans:        IDs of their nodes, in the same order
+    segmentation: ID of the segmentation that the method carries along; "" for none
     """
 
     job: ForecastJob
     scans: tuple[str, ...]
+    segmentation: str = ""
 
     @classmethod
     def of(cls, state: PanelState) -> ForecastOrder:
@@ -56,7 +59,10 @@ class ForecastOrder:
             options=state.options(),
             keep_aligned=state.choices.showAligned,
         )
-        return cls(job, tuple(row.node.GetID() for row in state.scans.rows() if row.used))
+        drawn = state.choices.segmentation
+        carried = drawn is not None and drawn.IsA("vtkMRMLSegmentationNode") and state.entry and state.entry.deforms
+        scans = tuple(row.node.GetID() for row in state.scans.rows() if row.used)
+        return cls(job, scans, drawn.GetID() if carried else "")
 
     @property
     def last(self) -> str:
@@ -195,7 +201,10 @@ class PanelJob:
             self._unread.remove(listener)
             return partial(listener.error, error)
         self._unread.remove(listener)
-        job = replace(order.job, series=self._reader.series(order.job.series, nodes))
+        series = self._reader.series(order.job.series, nodes)
+        segmentation = slicer.mrmlScene.GetNodeByID(order.segmentation) if order.segmentation else None
+        labels = () if segmentation is None else masks_of(segmentation, series.last.image)
+        job = replace(order.job, series=series, labels=labels)
         worker.submit(job, listener if live else self._waited_for(listener))
         return None
 
@@ -262,6 +271,9 @@ class PanelJob:
             return partial(self.done, None, gone)
         yield from adding_aligned(result.aligned, result.series, last_scan, keep_earlier=keep_earlier)
         nodes = yield from adding_results(slicer.mrmlScene, result, last_scan)
+        segmentation = slicer.mrmlScene.GetNodeByID(order.segmentation) if order.segmentation else None
+        if result.carried and segmentation is not None:
+            yield from adding_carried(result.carried, segmentation, nodes.forecast)
         return partial(self.done, nodes, "\n".join(nodes.warnings))
 
     def _fail(self, error: CronosError) -> None:

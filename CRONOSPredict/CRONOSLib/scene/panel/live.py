@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import slicer
@@ -40,7 +41,7 @@ class Live:
             return  # and looked at again when that ends
         self._asked = asked
         if wanted:
-            order = ForecastOrder.of(state)
+            order = replace(ForecastOrder.of(state), segmentation="")
             listener = Listener(result=partial(self._take, order.last), error=lambda error: self._run.say(str(error)))
             self._run.job.order(order, listener, live=True)
 

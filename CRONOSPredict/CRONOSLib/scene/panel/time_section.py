@@ -109,7 +109,8 @@ class TimeSection:
     def _start(self) -> None:
         times = self._range.times()
         order = ForecastOrder.of(self._state)
-        order = replace(order, job=replace(order.job, target_time=times[-1], through_time=times))
+        job = replace(order.job, target_time=times[-1], through_time=times)
+        order = replace(order, job=job, segmentation="")
         self._playing = True
         self._say("")
         self._show_progress(_("Preparing"), 0.0, None)
