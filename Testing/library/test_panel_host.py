@@ -66,6 +66,18 @@ def test_a_list_of_nodes_follows_the_scene(host) -> None:
     box.setMRMLScene(None)
 
 
+def test_when_the_chosen_node_goes_its_neighbour_is_chosen(host) -> None:
+    box = slicer.qMRMLNodeComboBox()
+    box.nodeTypes, box.noneEnabled = ["vtkMRMLScalarVolumeNode"], True
+    box.setMRMLScene(slicer.mrmlScene)
+    nodes = [slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name) for name in ("T1", "T2", "T3")]
+    box.setCurrentNode(nodes[1])
+    for removed, chosen in ((1, nodes[2]), (2, nodes[0]), (0, None)):
+        slicer.mrmlScene.RemoveNode(nodes[removed])
+        assert box.currentNode() is chosen
+    box.setMRMLScene(None)
+
+
 def test_a_selector_lists_what_its_parameter_takes_and_an_abstract_class_raises(panel) -> None:
     from slicer.parameterNodeWrapper import parameterNodeWrapper
 

@@ -110,13 +110,16 @@ class qMRMLNodeComboBox(dressed(QtWidgets.QWidget)):
         kinds = self._values["nodeTypes"] if self._scene else []
         nodes = {node.GetID(): node for kind in kinds for node in slicer.util.getNodesByClass(kind, self._scene)}
         shown = [node for node in nodes.values() if self._lists(node)]
+        place = self._combo.currentIndex
         self._combo.blockSignals(True)
         self._combo.clear()
         if self._values["noneEnabled"]:
             self._combo.addItem(self._values["noneDisplay"], "")
         for node in shown:
             self._combo.addItem(node.GetName(), node.GetID())
-        self._combo.setCurrentIndex(max(self._combo.findData(self._current), 0))
+        there = self._combo.findData(self._current)
+        neighbour = min(max(place, 0), self._combo.count - 1)  # Qt's choice when the chosen one goes
+        self._combo.setCurrentIndex(neighbour if there < 0 else there)
         self._combo.blockSignals(False)
         self._on_index()
 
