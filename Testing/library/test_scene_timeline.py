@@ -17,6 +17,7 @@ from CRONOSLib.scene.course import Quantity, course_of  # noqa: E402
 from CRONOSLib.scene.mrb import read_scene, write_scene  # noqa: E402
 from CRONOSLib.scene.nodes import add_volume, image_of, nodes_of_class  # noqa: E402
 from CRONOSLib.scene.plot import PlotWords, chart_of, plot_course  # noqa: E402
+from CRONOSLib.scene.regions import parts_of  # noqa: E402
 from CRONOSLib.scene.series import series_of_dates  # noqa: E402
 from CRONOSLib.scene.timeline import REAL_ATTRIBUTE, add_timeline, notes_of, timeline_of, times_of  # noqa: E402
 from CRONOSLib.timeline import Frame  # noqa: E402
@@ -164,6 +165,21 @@ def test_the_band_is_as_wide_as_the_spread(scans) -> None:
     assert (forecast.low, forecast.value) == (0, 0)
     assert forecast.high == pytest.approx(0.012 * body, rel=0.1)
     assert real.high == 0
+
+
+def test_segments_of_the_same_name_are_both_measured(host, scans) -> None:
+    drawn = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+    drawn.CreateDefaultDisplayNodes()
+    drawn.SetReferenceImageGeometryParameterFromVolumeNode(scans[-1])
+    for number in range(2):
+        mask = np.zeros(slicer.util.arrayFromVolume(scans[-1]).shape, np.uint8)
+        mask[number] = 1
+        made = drawn.GetSegmentation().AddEmptySegment(f"part-{number}", f"part {number}")
+        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, drawn, made, scans[-1])
+        drawn.GetSegmentation().GetSegment(made).SetName("lesion")
+    parts = parts_of(drawn, scans[-1])
+    assert list(parts) == ["lesion", "lesion (part-1)"]
+    assert [int(part.any(axis=(1, 2)).argmax()) for part in parts.values()] == [0, 1]
 
 
 def test_a_region_without_a_voxel_is_said(scans) -> None:

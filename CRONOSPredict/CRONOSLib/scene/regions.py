@@ -24,17 +24,21 @@ def body_of(scan: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
 
 
 def parts_of(region: Region | None, grid: slicer.vtkMRMLScalarVolumeNode) -> dict[str, np.ndarray]:
-    """(D, H, W) True inside each segment, or inside the region of interest, by its name, on the grid of a volume."""
+    """(D, H, W) True inside each segment, or inside the region of interest, by its name, on the grid of a volume.
+
+    Of segments with the same name all but the first are told by their IDs as well.
+    """
     if region is None:
         return {}
     if not region.IsA("vtkMRMLSegmentationNode"):
         return {region.GetName(): _inside_box(region, grid)}
     segments = region.GetSegmentation()
-    return {
-        segments.GetSegment(identifier).GetName(): slicer.util.arrayFromSegmentBinaryLabelmap(region, identifier, grid)
-        > 0
-        for identifier in segments.GetSegmentIDs()
-    }
+    parts: dict[str, np.ndarray] = {}
+    for identifier in segments.GetSegmentIDs():
+        name = segments.GetSegment(identifier).GetName()
+        part = slicer.util.arrayFromSegmentBinaryLabelmap(region, identifier, grid) > 0
+        parts[f"{name} ({identifier})" if name in parts else name] = part
+    return parts
 
 
 def inside(
