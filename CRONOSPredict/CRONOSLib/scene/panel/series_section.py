@@ -94,7 +94,7 @@ class SeriesSection:
             show_date(edit, row.when.date)
 
     def _show_problem(self) -> None:
-        self._ui.seriesLabel.text = self._said or (self._state.problem if self._rows else "")
+        self._ui.seriesLabel.text = self._said or self._state.problem
         self._ui.seriesLabel.visible = bool(self._ui.seriesLabel.text)
 
     def _on_item(self, item) -> None:
