@@ -112,15 +112,15 @@ def _quality_against_seconds(axes: Axes, comparison: Comparison) -> None:
 
 
 def _calibration(axes: Axes, comparison: Comparison) -> None:
-    axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
-    for name, group in reversed(comparison.measured.items()):
-        colour, among_best = _colour(comparison, name)
-        levels = group[0].outcome.coverage
-        if levels:
-            axes.plot(*zip(*levels), "o-", color=colour, label=name if among_best else None, ms=3, lw=1)
+    axes.plot([0.4, 1], [0.4, 1], color=INK, lw=0.8, ls=":")
+    sampled = {name: levels for name in comparison.ranking if (levels := comparison.measured[name][0].outcome.coverage)}
+    for place, (name, levels) in reversed(list(enumerate(sampled.items()))):
+        colour = COLOURS[place] if place < len(COLOURS) else FAINT
+        axes.plot(*zip(*levels), "o-", color=colour, label=name if place < len(COLOURS) else None, ms=3, lw=1)
     axes.set_xlabel("made to hold at least this share")
     axes.set_ylabel("held in test patients")
-    axes.set(xlim=(0.4, 1), ylim=(0, 1.02))
+    axes.set_xlim(0.4, 1.02)
+    axes.set_ylim(top=1.02)
 
 
 def _show_near_zero(axes: Axes, skills: Sequence[float], highest: float) -> None:
