@@ -111,7 +111,7 @@ class CRONOSPredictParameterNode:
     live          - forecast anew whenever the target moves
     firstTime, lastTime - of the forecasts through time, as `target`; "": from the first scan to the longest horizon
     frames        - how many forecasts from first to last
-    quantity      - what is measured over time: mean or changed
+    quantity      - what is measured over time: mean, changed or volume
     region        - segments or region of interest to measure in; none: the whole body
     showAligned   - each forecast brings the aligned scans into the scene as well
     keepIntermediate - a new forecast leaves the aligned scans and flows of earlier ones in the scene

@@ -142,6 +142,23 @@ def test_a_segment_is_measured_where_it_lies(filled) -> None:
     assert column.GetValue(2) == pytest.approx(final[mask > 0].mean(), rel=1e-5)
 
 
+def test_the_volume_of_a_segment_is_followed_through_scans_and_forecasts(filled) -> None:
+    timeline, last = play(filled), slicer.util.getNode("T1 2020-04-30")
+    voxels = slicer.util.arrayFromVolume(last)
+    mask = np.zeros(voxels.shape, np.uint8)
+    mask[3:13, 8:22, 9:23] = voxels[3:13, 8:22, 9:23] > 140
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+    segment = segmentation.GetSegmentation().AddEmptySegment("lesion", "lesion")
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, segment, last)
+    points = list(course_of(timeline, Quantity.VOLUME, segmentation))
+    real, made = ([point.value for point in points if point.real is taken] for taken in (True, False))
+    assert real == sorted(real), "the lesion grew"
+    assert real[0] < real[-1] < made[-1], "and goes on to grow"
+    assert real[-1] == pytest.approx(mask.sum() * 12 / 1000), "as it was drawn"
+    pick(filled.ui.quantityCombo, "volume")
+    until(lambda: "no segment" in filled.ui.timeLabel.text)
+
+
 def test_a_region_without_a_voxel_is_said_in_the_panel(filled) -> None:
     play(filled)
     roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "far away")

@@ -39,6 +39,7 @@ class CourseSection:
     def refresh(self, timeline: TimelineNodes | None) -> None:
         """Show the choices, and measure again when they are others."""
         items = [(_("Mean intensity"), Quantity.MEAN.value), (_("Changed volume"), Quantity.CHANGED.value)]
+        items.append((_("Volume of the segments"), Quantity.VOLUME.value))
         fill_combo(self._ui.quantityCombo, items, self._state.choices.quantity)
         if timeline is None:
             self.stop()
@@ -84,6 +85,7 @@ def _words(timeline: TimelineNodes, quantity: Quantity) -> PlotWords:
         quantity={
             Quantity.MEAN: _("Mean intensity"),
             Quantity.CHANGED: _("Changed against the last scan, ml"),
+            Quantity.VOLUME: _("Volume of the segments, ml"),
         }[quantity],
         real=_("Scans"),
         forecast=_("Forecast"),
