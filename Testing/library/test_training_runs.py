@@ -288,25 +288,46 @@ def test_a_patient_with_one_scan_learns_at_the_times_of_others(own_cohort: Path,
 RUN = "import sys; from CRONOSLib.cli import main; main()"
 
 
-def test_two_processes_learn_what_one_learns(finished: RunFolder, cohort: Path, tmp_path: Path) -> None:
-    """Over gloo, as torchrun starts them: a step of two batches, one in each."""
-    folder = RunFolder(tmp_path / "two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {
+def free_port() -> int:
+    """From 15000 on, where SLURM's jobs meet by the last digits of their number."""
+    for port in range(15000 + os.getpid() % 5000, 25000):
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError("every port is taken")
+
+
+def torchrun(rank: str, port: int) -> dict[str, str]:
+    """What torchrun tells one of two processes."""
+    return {
         "TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(sys.path),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": rank, "LOCAL_RANK": rank,
     }  # fmt: skip
+
+
+def srun(rank: str, port: int) -> dict[str, str]:
+    """What srun tells one of two processes; where they meet follows from it."""
+    return {
+        "SLURM_JOB_ID": str(port - 15000), "SLURM_JOB_NAME": "train", "SLURM_STEP_ID": "0", "SLURM_NNODES": "1",
+        "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NODEID": "0", "SLURM_NODELIST": "localhost",
+        "SLURM_PROCID": rank, "SLURM_LOCALID": rank,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("starter", [torchrun, srun])
+def test_two_processes_learn_what_one_learns(
+    finished: RunFolder, tmp_path: Path, starter: Callable[[str, int], dict[str, str]]
+) -> None:
+    """Over gloo: a step of two batches, one in each."""
+    folder, port = RunFolder(tmp_path / "two"), free_port()
+    common = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", RUN, "train", "--config", str(finished.record), "--out", str(folder.path)]
     processes = [
         subprocess.Popen(
-            command, env={**os.environ, **common, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            command, env=common | starter(rank, port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         for rank in ("0", "1")
-    ]  # fmt: skip
+    ]
     said = [process.communicate(timeout=240)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     for name, value in weights(finished).items():
