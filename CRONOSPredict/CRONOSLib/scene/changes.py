@@ -9,6 +9,7 @@ import slicer
 
 from CRONOSLib.scene.nodes import thinned
 from CRONOSLib.scene.regions import Region, body_of, parts_of
+from CRONOSLib.scene.steps import Steps, finished
 
 _WINDOW_PART = 0.1
 """Part of the last scan's range of intensities that counts as a change when the user names no threshold."""
@@ -51,10 +52,28 @@ def changes_in(
     threshold: in the scan's units
     whole:     name of the whole: everything above Otsu's threshold of the last scan
     """
+    return finished(measuring_changes(change, last_scan, threshold, whole, region))
+
+
+def measuring_changes(
+    change: slicer.vtkMRMLScalarVolumeNode,
+    last_scan: slicer.vtkMRMLScalarVolumeNode,
+    threshold: float,
+    whole: str,
+    region: Region | None = None,
+) -> Steps[list[RegionChange]]:
+    """`changes_in` one region at a time."""
     values = slicer.util.arrayFromVolume(change)
-    regions = {whole: body_of(last_scan)} | parts_of(region, change)
+    regions = {whole: body_of(last_scan)}
+    yield
+    regions |= parts_of(region, change)
     voxel_ml = float(np.prod(change.GetSpacing())) / 1000
-    return [_measured(name, values[inside], threshold, voxel_ml) for name, inside in regions.items() if inside.any()]
+    found = []
+    for name, inside in regions.items():
+        yield
+        if inside.any():
+            found.append(_measured(name, values[inside], threshold, voxel_ml))
+    return found
 
 
 def _measured(name: str, values: np.ndarray, threshold: float, voxel_ml: float) -> RegionChange:

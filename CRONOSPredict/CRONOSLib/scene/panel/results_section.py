@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from CRONOSLib.scene.arrangements import ALL_PLANES, AXIAL
-from CRONOSLib.scene.changes import RegionChange, changes_in, usual_threshold
+from CRONOSLib.scene.changes import RegionChange, measuring_changes, usual_threshold
 from CRONOSLib.scene.compare import showing_comparison
 from CRONOSLib.scene.panel.background import Background
 from CRONOSLib.scene.panel.overlay_section import NO_FORECAST, OverlaySection, no_views
@@ -34,7 +34,7 @@ class ResultsSection:
         self._measure_soon = qt.QTimer()
         self._measure_soon.setSingleShot(True)
         self._measure_soon.connect("timeout()", self._measure)
-        self._background = Background()
+        self._background, self._measuring = Background(), Background()
         self.overlay = OverlaySection(ui, state)
 
     def refresh(self) -> None:
@@ -63,8 +63,8 @@ class ResultsSection:
 
     @property
     def busy(self) -> bool:
-        """Whether a new forecast is on its way into the views."""
-        return self._background.busy
+        """Whether a new forecast is on its way into the views, or into the table."""
+        return self._background.busy or self._measure_soon.active or self._measuring.busy
 
     def compare(self, planes: Sequence[str]) -> None:
         """Last scan, forecast and change side by side."""
@@ -89,6 +89,7 @@ class ResultsSection:
         """Nothing more to come, nothing laid over the scans."""
         self._measure_soon.stop()
         self._background.clear()
+        self._measuring.clear()
         self.overlay.stop()
 
     def _measure(self) -> None:
@@ -105,10 +106,15 @@ class ResultsSection:
         what = (threshold, *(part and part.GetMTime() for part in parts), results.change.GetID())
         if what != self._measured:
             self._measured = what
-            regions = changes_in(results.change, last_scan, threshold, _("Whole body"), inside)
-            show_headings(self._ui.changesTable, {_("Change"): "", **{region.name: "" for region in regions}})
-            fill_table(self._ui.changesTable, _rows(regions))
-            fit_height(self._ui.changesTable)
+            self._measuring.clear()
+            self._measuring.add(self._fill_table(results.change, last_scan, threshold, inside))
+
+    def _fill_table(self, change, last_scan, threshold: float, inside) -> Steps[None]:
+        """One region at a time: the window answers in between."""
+        regions = yield from measuring_changes(change, last_scan, threshold, _("Whole body"), inside)
+        show_headings(self._ui.changesTable, {_("Change"): "", **{region.name: "" for region in regions}})
+        fill_table(self._ui.changesTable, _rows(regions))
+        fit_height(self._ui.changesTable)
 
     def _usual_threshold(self, last_scan: slicer.vtkMRMLScalarVolumeNode) -> float:
         """Computed once for each scan: it takes all of its voxels."""
