@@ -36,6 +36,16 @@ def test_slices_of_any_file_name_stack_by_their_position(names: str, tmp_path: P
     assert (scan.patient, scan.modality, scan.source) == ("P7", "MR", TimeSource.DICOM)
 
 
+def test_a_file_stands_for_its_series_among_those_beside_it(tmp_path: Path) -> None:
+    voxels = {day: noise(5, 6, 7) + number for number, day in enumerate(("20200101", "20200401"))}
+    for day, array in voxels.items():
+        save_series(tmp_path, array, names=day + "-{:04d}", StudyDate=day, SeriesInstanceUID=f"1.2.{day}")
+    series = read_series([Source(tmp_path / f"{day}-0002") for day in voxels])
+    assert series.times[1] - series.times[0] == 91
+    for scan, array in zip(series, voxels.values()):
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(scan.image), array)
+
+
 @settings(deadline=None, max_examples=10)
 @given(st.tuples(*[st.floats(-3, 3)] * 3), st.floats(0.5, 12), st.booleans())
 def test_oblique_slices_keep_every_voxel_in_its_place(

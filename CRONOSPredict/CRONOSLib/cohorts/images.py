@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from CRONOSLib.cohorts.manifest import Visit
 from CRONOSLib.errors import CronosError, ImageError, SeriesError
-from CRONOSLib.imaging.dicom import read_dicom
+from CRONOSLib.imaging.dicom import read_dicom, read_series_of
 from CRONOSLib.imaging.dicom_slices import is_dicom, read_slices
 from CRONOSLib.imaging.folders import files_below
 from CRONOSLib.imaging.reading import Reading
@@ -90,9 +90,7 @@ def _read_series(visit: Visit) -> Reading:
     A channel that is none of the headers' does not choose: there is one series then.
     """
     if not visit.path.is_dir():
-        (first, *_) = read_slices([visit.path])
-        slices = read_slices(path for path in visit.path.parent.iterdir() if path.is_file() and is_dicom(path))
-        return read_dicom([one.path for one in slices if one.series == first.series], visit.path.parent)
+        return read_series_of(visit.path)
     files = [path for path in files_below(visit.path) if is_dicom(path)]
     if not files:
         raise ImageError(f"'{visit.path}' holds no DICOM. Restore its files.")

@@ -12,7 +12,7 @@ import numpy as np
 
 from CRONOSLib.dates import date_in_name
 from CRONOSLib.errors import SeriesError
-from CRONOSLib.imaging.dicom_slices import Slice, read_slices
+from CRONOSLib.imaging.dicom_slices import Slice, is_dicom, read_slices
 from CRONOSLib.imaging.dicom_stacks import by_location, stack
 from CRONOSLib.imaging.names import listed
 from CRONOSLib.imaging.reading import Reading, merge
@@ -46,6 +46,15 @@ def read_dicom(
         return _scans_of(series[0], folder, warnings)
     _require_one_each_day(series, folder)
     return merge([_scans_of(places, folder, ()) for places in series], warnings)
+
+
+def read_series_of(file: Path, *, modality: str | None = None, patient: str | None = None) -> Reading:
+    """Scans of the series that a DICOM file belongs to, whose other files lie beside it; otherwise as `read_dicom`."""
+    own = {one.series for one in read_slices([file])}
+    beside = (path for path in file.parent.iterdir() if path.is_file() and path != file and is_dicom(path))
+    others = dict.fromkeys(one.path for one in read_slices(beside) if one.series in own)
+    place = file.parent if others else file
+    return read_dicom([file, *others], place, modality=modality, patient=patient)
 
 
 def _is_chosen(one: Slice, modality: str | None, patient: str | None) -> bool:

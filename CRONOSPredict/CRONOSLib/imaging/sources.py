@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from CRONOSLib.dates import parse_when
 from CRONOSLib.errors import DateError, ImageError, SeriesError
-from CRONOSLib.imaging.dicom import read_dicom
+from CRONOSLib.imaging.dicom import read_dicom, read_series_of
 from CRONOSLib.imaging.dicom_slices import is_dicom
 from CRONOSLib.imaging.folders import FoundFile, ask_which, choose, describe, look_into, same_day
 from CRONOSLib.imaging.frames import times_of_frames
@@ -157,7 +157,7 @@ def _read_place(path: Path, choice: _Choice) -> Reading:
     if path.is_dir():
         return _read_folder(path, choice)
     if is_dicom(path):
-        return read_dicom([path], path, modality=choice.modality, patient=choice.patient)
+        return read_series_of(path, modality=choice.modality, patient=choice.patient)
     return _read_file(describe(path), choice)
 
 
