@@ -40,7 +40,12 @@ class TimeUnit(Enum):
     @property
     def plural(self) -> str:
         """As users write it after a number: days, weeks, years, ms, s."""
-        return self.value if self in (TimeUnit.MILLISECOND, TimeUnit.SECOND) else f"{self.value}s"
+        return self.value if self.within_one_exam else f"{self.value}s"
+
+    @property
+    def within_one_exam(self) -> bool:
+        """Whether such times lie within one examination (heart phases, perfusion), and not weeks apart."""
+        return self in (TimeUnit.MILLISECOND, TimeUnit.SECOND)
 
     def convert(self, value: float, to: TimeUnit) -> float:
         """`value` of this unit, expressed in the unit `to`."""

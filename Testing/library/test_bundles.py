@@ -18,6 +18,7 @@ from CRONOSLib.bundles.weights import load_method, round_to_stored, weights_of
 from CRONOSLib.errors import BundleError, OutputError
 from CRONOSLib.methods.registry import create_method
 from CRONOSLib.resources import bundles_folder
+from CRONOSLib.series import TimeUnit
 
 
 @pytest.fixture
@@ -150,6 +151,18 @@ def test_listing_and_loading_need_no_torch(tiny_bundle: Bundle) -> None:
 def test_a_method_without_a_bundle_says_what_to_do() -> None:
     with pytest.raises(BundleError, match="No bundle for method 'lci'"):
         default_bundle("lci")
+
+
+def test_dated_scans_are_not_forecast_by_a_model_of_hearts_unless_it_is_named(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("CRONOSLib.bundles.store.bundles_folder", lambda: tmp_path)
+    method, skill = load_method(tiny_bundle), tiny_bundle.skill
+    save_bundle(tmp_path / "heads", replace(tiny_bundle, name="heads"), method)
+    hearts = replace(tiny_bundle, name="hearts", time_unit=TimeUnit.MILLISECOND, skill=replace(skill, mean=0.9))
+    save_bundle(tmp_path / "hearts", hearts, method)
+    assert default_bundle().name == "heads"
+    assert load_bundle("hearts").time_unit is TimeUnit.MILLISECOND
 
 
 def test_the_card_states_skill_and_use(tiny_bundle: Bundle) -> None:

@@ -75,11 +75,16 @@ def list_bundles(folder: Path | None = None, *, on_broken: Callable[[BundleError
 
 
 def default_bundle(method: str | None = None) -> Bundle:
-    """The bundle that comes with CRONOS and has the highest skill, of one method or of any.
+    """The bundle for dated scans that comes with CRONOS and has the highest skill, of one method or of any.
 
-    Raises BundleError when there is none.
+    Bundles for the frames of one examination (hearts, perfusion) are chosen by name: their patients are others, and
+    easier. Raises BundleError when there is none.
     """
-    candidates = [bundle for bundle in list_bundles(bundles_folder()) if method in (None, bundle.method)]
+    candidates = [
+        bundle
+        for bundle in list_bundles(bundles_folder())
+        if method in (None, bundle.method) and not bundle.time_unit.within_one_exam
+    ]
     if not candidates:
         wanted = f"method '{method}'" if method else "forecasting"
         raise BundleError(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.bundles.weights import load_method
 from CRONOSLib.errors import MethodError
-from CRONOSLib.forecasting.times import within_one_exam
 from CRONOSLib.imaging.grid import GridSpec
 from CRONOSLib.imaging.intensity import IntensitySpec
 from CRONOSLib.imaging.preparation import Preprocessing
@@ -68,7 +67,7 @@ class MethodChoice:
         if self.bundle is not None:
             chosen = self.bundle.preprocessing
         else:
-            one_exam = within_one_exam(unit)
+            one_exam = unit.within_one_exam
             chosen = Preprocessing(
                 grid=GridSpec(multiple=1),
                 intensity=IntensitySpec(scope="shared" if one_exam else "each"),

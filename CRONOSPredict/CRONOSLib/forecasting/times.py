@@ -12,8 +12,6 @@ from CRONOSLib.dates import parse_when
 from CRONOSLib.errors import MethodError
 from CRONOSLib.series import LongitudinalSeries, TimeUnit
 
-_WITHIN_ONE_EXAM = frozenset({TimeUnit.MILLISECOND, TimeUnit.SECOND})
-
 
 @dataclass(frozen=True)
 class MethodTime:
@@ -36,11 +34,6 @@ def target_time(series: LongitudinalSeries, text: str, unit: TimeUnit | None = N
     """
     moment = parse_when(text, unit or (series.unit if series.epoch is None else None))
     return series.time_at(moment) if isinstance(moment, datetime) else moment
-
-
-def within_one_exam(unit: TimeUnit) -> bool:
-    """Whether times of this unit lie within one examination (heart phases, perfusion), and not weeks apart."""
-    return unit in _WITHIN_ONE_EXAM
 
 
 def method_time(
@@ -92,7 +85,7 @@ def _mean_gap(series: LongitudinalSeries) -> float:
 
 
 def _check_unit(series: LongitudinalSeries, bundle: Bundle) -> None:
-    if within_one_exam(series.unit) != within_one_exam(bundle.time_unit):
+    if series.unit.within_one_exam != bundle.time_unit.within_one_exam:
         raise MethodError(
             f"The times of the scans are in {series.unit.plural}, but bundle '{bundle.name}' was trained on scans "
             f"that lie {bundle.time_unit.plural} apart. Choose a method without bundle, such as linear, or let their "

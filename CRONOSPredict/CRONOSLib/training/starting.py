@@ -10,7 +10,7 @@ from CRONOSLib.cohorts.manifest import Cohort
 from CRONOSLib.errors import MethodError
 from CRONOSLib.methods.interface import Method
 from CRONOSLib.training.settings import TrainSettings
-from CRONOSLib.training.time_scale import on_calendar, time_scale_of
+from CRONOSLib.training.time_scale import time_scale_of
 
 
 def settings_from_bundle(bundle: Bundle, cohort: Cohort, method: str, settings: TrainSettings) -> TrainSettings:
@@ -29,7 +29,7 @@ def settings_from_bundle(bundle: Bundle, cohort: Cohort, method: str, settings: 
         )
     scale = settings.time_scale or (
         bundle.time_unit.convert(bundle.time_scale, cohort.unit)
-        if on_calendar(bundle.time_unit) == on_calendar(cohort.unit) and on_calendar(cohort.unit)
+        if not bundle.time_unit.within_one_exam and not cohort.unit.within_one_exam
         else time_scale_of(cohort)
     )
     return replace(

@@ -8,13 +8,6 @@ from CRONOSLib.cohorts.manifest import Cohort
 from CRONOSLib.errors import CohortError
 from CRONOSLib.series import TimeUnit
 
-_CALENDAR = (TimeUnit.DAY, TimeUnit.WEEK, TimeUnit.YEAR)
-
-
-def on_calendar(unit: TimeUnit) -> bool:
-    """Whether times of this unit are dates rather than phases of a heart beat or of a passing contrast agent."""
-    return unit in _CALENDAR
-
 
 def time_scale_of(cohort: Cohort) -> float:
     """One unit of the network's time, in the cohort's unit.
@@ -26,7 +19,7 @@ def time_scale_of(cohort: Cohort) -> float:
 
     Raises CohortError when no training patient has two scans.
     """
-    if on_calendar(cohort.unit):
+    if not cohort.unit.within_one_exam:
         return TimeUnit.YEAR.convert(1, cohort.unit)
     spans = [
         patient.visits[-1].time - patient.visits[0].time for patient in cohort.split("train") if len(patient.visits) > 1

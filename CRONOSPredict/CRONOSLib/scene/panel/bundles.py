@@ -20,7 +20,8 @@ from CRONOSLib.series import LongitudinalSeries
 class BundleList:
     """The bundles of a folder, and one sentence for each that cannot be read.
 
-    Best skill first; the user's own stand behind those that come with CRONOS: skills on other patients say little.
+    Best skill first, as far as skills can be compared: those for dated scans stand before those for the frames of one
+    examination, and those that come with CRONOS before the user's own.
     """
 
     bundles: tuple[Bundle, ...] = ()
@@ -63,6 +64,6 @@ def description(bundle: Bundle) -> str:
     return f"<b>{escape(bundle.title)}</b><br>{escape(facts)}<br>{shown}"
 
 
-def _rank(bundle: Bundle) -> tuple[bool, float]:
+def _rank(bundle: Bundle) -> tuple[bool, bool, float]:
     own = bundle.path is not None and bundle.path.parent == own_bundles_folder()
-    return own, -bundle.skill.mean if bundle.skill else float("inf")
+    return own, bundle.time_unit.within_one_exam, -bundle.skill.mean if bundle.skill else float("inf")
