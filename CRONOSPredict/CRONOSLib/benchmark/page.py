@@ -32,8 +32,8 @@ research use only.
 *Skill* is 1 − MSE/MSE of copying the last scan (LCI), per patient: 0 is copying, 1 is perfect. Intervals are 95 %,
 by a bootstrap over patients; leads are paired. *Pooled* skill is that of the mean errors: a patient in whom hardly
 anything changed weighs little there, and much in the mean. *Most changed* looks only at the 2 % of voxels that truly
-changed most.
-NRMSE is sqrt(MSE)/range, and ‖x − y‖/‖y‖ for the Euclidean one; PSNR and the 3D SSIM have the fixed range 0…1.
+changed most. NRMSE is sqrt(MSE)/range, and ‖x − y‖/‖y‖ for the Euclidean one; PSNR and the 3D SSIM, in windows as
+large as the volume allows up to 11 voxels, have the fixed range 0…1.
 *Sharpness* is decades of power at high frequencies beside the truth: below 0 is blurrier. *Folding* is the share of
 voxels with det J ≤ 0. The *CRPS* is that of the members. The *90 % range* is calibrated on validation patients.
 Seconds are processor seconds on a CPU; memory is the peak of the process that trained and forecast."""
@@ -103,15 +103,26 @@ def _sections(
     for path in figures:
         caption = _CAPTIONS.get(path.stem, "Worst test patients: last scan, forecast, truth, and both changes")
         sections.append(f"![{caption}]({path.name})")
-    return [*sections, "## Configuration", f"```json\n{json.dumps(_without_folders(benchmark), indent=2)}\n```"]
+    return [*sections, "## Configuration", f"```json\n{_configuration(benchmark)}\n```"]
 
 
-def _without_folders(benchmark: Benchmark) -> dict[str, Any]:
-    """What was compared, without the places of this machine."""
+def _configuration(benchmark: Benchmark) -> str:
+    """What was compared, a line for each cohort, method and setting, without the places of this machine."""
     values = benchmark.to_json()
     for place in values["cohorts"].values():
         del place["folder"]
-    return values
+    lines = [f"  {json.dumps(name)}: {_unfolded(value)}" for name, value in values.items()]
+    return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def _unfolded(value: Any) -> str:
+    """JSON with a line for each part that has parts itself."""
+    if isinstance(value, (list, tuple)) and any(isinstance(part, (dict, list, tuple)) for part in value):
+        return "[\n" + ",\n".join(f"    {json.dumps(part)}" for part in value) + "\n  ]"
+    if isinstance(value, dict) and any(isinstance(part, dict) for part in value.values()):
+        parts = (f"    {json.dumps(name)}: {json.dumps(part)}" for name, part in value.items())
+        return "{\n" + ",\n".join(parts) + "\n  }"
+    return json.dumps(value)
 
 
 def _of_cohort(comparison: Comparison, benchmark: Benchmark) -> list[str]:
