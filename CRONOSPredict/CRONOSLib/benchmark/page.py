@@ -32,8 +32,8 @@ research use only.
 *Skill* is 1 − MSE/MSE of copying the last scan (LCI), per patient: 0 is copying, 1 is perfect. Intervals are 95 %,
 by a bootstrap over patients; leads are paired. *Pooled* skill is that of the mean errors: a patient in whom hardly
 anything changed weighs little there, and much in the mean. *Most changed* looks only at the 2 % of voxels that truly
-changed most. NRMSE is sqrt(MSE)/range, and ‖x − y‖/‖y‖ for the Euclidean one; PSNR and the 3D SSIM, in windows as
-large as the volume allows up to 11 voxels, have the fixed range 0…1.
+changed most. NRMSE is sqrt(MSE)/range, and ‖x − y‖/‖y‖ for the Euclidean one; PSNR and the 3D SSIM (windows
+of 11³ voxels, 7³ where an axis is shorter) have the fixed range 0…1.
 *Sharpness* is decades of power at high frequencies beside the truth: below 0 is blurrier. *Folding* is the share of
 voxels with det J ≤ 0. The *CRPS* is that of the members. The *90 % range* is calibrated on validation patients.
 Seconds are processor seconds on a CPU; memory is the peak of the process that trained and forecast."""
@@ -90,7 +90,7 @@ def _sections(
     steps = sorted({one.run.settings.steps for comparison in comparisons for one in comparison.runs})
     seconds = benchmark.train_seconds
     budget = f"{seconds:g} seconds" if seconds else f"{' or '.join(map(str, steps))} steps"
-    seeds = f"{len(benchmark.seeds)} seed{'s' if len(benchmark.seeds) > 1 else ''}"
+    seeds = _seeds(comparisons)
     sections = [
         _ABOUT.format(version=__version__, command=command, budget=budget, count=benchmark.forecasts, seeds=seeds)
     ]
@@ -104,6 +104,14 @@ def _sections(
         caption = _CAPTIONS.get(path.stem, "Worst test patients: last scan, forecast, truth, and both changes")
         sections.append(f"![{caption}]({path.name})")
     return [*sections, "## Configuration", f"```json\n{_configuration(benchmark)}\n```"]
+
+
+def _seeds(comparisons: Sequence[Comparison]) -> str:
+    """With how many seeds the methods that learn were trained so far."""
+    groups = [group for comparison in comparisons for group in comparison.measured.values()]
+    counts = {len(group) for group in groups if group[0].run.contender.trained} or {0}
+    least, most = min(counts), max(counts)
+    return f"{least} to {most} seeds" if least < most else f"{most} seed" + ("s" if most != 1 else "")
 
 
 def _configuration(benchmark: Benchmark) -> str:
