@@ -113,7 +113,7 @@ class VelocityNetwork(nn.Module):
             return self._folded(state.flatten(0, 1)).unflatten(0, state.shape[:2])
         start, scale = context.images, 1 / self.settings.change_scale
         images = [start, (start - context.last_image.unsqueeze(1)) * scale, (state - start) * scale]
-        folded = [self._folded(image.flatten(0, 1)) for image in images]
+        folded = [self._folded(_as_computed(image).flatten(0, 1)) for image in images]
         return torch.cat(folded, dim=1).unflatten(0, state.shape[:2])
 
     def _folded(self, images: Tensor) -> Tensor:
@@ -131,25 +131,31 @@ class VelocityNetwork(nn.Module):
         return self.settings.patch * 2 ** (len(self.settings.unet.multipliers) - 1)
 
     def _heads_of_slots(self, trunk: Tensor, state: Tensor, filling: Filling | None) -> Tensor:
-        """(B, T, outputs, D/patch, H/patch, W/patch) of each scan, float32; only those of its slot are computed."""
+        """(B, T, outputs, D/patch, H/patch, W/patch) of each scan; only those of its slot are computed."""
         count, slots = state.shape[1], self.settings.slots
         features = functional.silu(self.norm(trunk))
         if filling is None:
-            return self.head(features).float().unflatten(1, (slots, -1))[:, :count]
+            return self.head(features).unflatten(1, (slots, -1))[:, :count]
         assert self.head.bias is not None
         weights, biases = (
             values.unflatten(0, (slots, -1))[filling.slot].flatten(1, 2)
             for values in (self.head.weight, self.head.bias)
         )
         patients = zip(features.split(1), weights, biases, strict=True)
-        return torch.cat([self.head.convolved(*patient) for patient in patients]).float().unflatten(1, (count, -1))
+        return torch.cat([self.head.convolved(*patient) for patient in patients]).unflatten(1, (count, -1))
 
     def _heads(self, trunk: Tensor, scans: list[Tensor], per_scan: Tensor) -> Tensor:
-        """(B, T, outputs, D/patch, H/patch, W/patch) of each scan, float32."""
+        """(B, T, outputs, D/patch, H/patch, W/patch) of each scan."""
         # One scan at a time: the gradient of a sum broadcast over T took a sixth of a training step.
         changes = [self._head(trunk + scan, time) for scan, time in zip(scans, per_scan.unbind(1), strict=True)]
-        return torch.stack(changes, dim=1).float()
+        return torch.stack(changes, dim=1)
 
     def _head(self, features: Tensor, time: Tensor) -> Tensor:
         """(B, outputs, D/patch, H/patch, W/patch) of one scan."""
         return self.head(functional.silu(self.norm(features, self.modulation(time))))
+
+
+def _as_computed(images: Tensor) -> Tensor:
+    """In the precision in which convolutions will take them, before and not after they are copied."""
+    device = images.device.type
+    return images.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else images
