@@ -127,9 +127,10 @@ def _table(arguments: argparse.Namespace) -> str:
         runs = _runs(name, "test", arguments)
         each = ", ".join(f"{_skill([run], '').mean:.3f}" for run in runs)
         ahead = [
-            _interval(_difference(_runs(name, split, arguments), runs_of_ours)) if name != REFERENCE else ""
+            ""
+            if name == REFERENCE or (name in UNTRAINED and split == "validation")
+            else _interval(_difference(_runs(name, split, arguments), runs_of_ours))
             for split, runs_of_ours in reference.items()
-            if split == "test" or name not in UNTRAINED
         ]
         cells = [_interval(_skill(runs, "")), each, _interval(_skill(runs, "_changed")), *ahead]
         lines.append(f"| {name} | {' | '.join(cells)} |")
