@@ -10,7 +10,7 @@ import slicer
 from CRONOSLib.scene.arrangements import AXIAL, COLUMNS, comparison, comparison_view
 from CRONOSLib.scene.layouts import look_at, place_of_most, set_layout, show_alone
 from CRONOSLib.scene.results import ResultNodes
-from CRONOSLib.scene.steps import Steps, finished
+from CRONOSLib.scene.steps import Steps
 
 _VIEW_GROUP = 512
 """Linked views move together when they are of one group; other views of the user do not."""
@@ -25,22 +25,6 @@ _COARSE = 20.0
 """Range of a map above which its colour bar needs no decimals, in the scan's units."""
 
 
-def show_comparison(
-    layout_manager,
-    last_scan: slicer.vtkMRMLScalarVolumeNode,
-    results: ResultNodes,
-    planes: Sequence[str] = AXIAL,
-    labels: Sequence[str] = COLUMNS,
-) -> None:
-    """Show one row of three views for each plane; the views are linked, and fitted to the last scan.
-
-    layout_manager: qSlicerLayoutManager
-    planes:         `AXIAL` or `ALL_PLANES`
-    labels:         what stands on the three columns
-    """
-    finished(showing_comparison(layout_manager, last_scan, results, planes, labels))
-
-
 def showing_comparison(
     layout_manager,
     last_scan: slicer.vtkMRMLScalarVolumeNode,
@@ -48,7 +32,12 @@ def showing_comparison(
     planes: Sequence[str] = AXIAL,
     labels: Sequence[str] = COLUMNS,
 ) -> Steps[None]:
-    """`show_comparison` one view at a time."""
+    """Show one row of three views for each plane, one view at a time; they are linked, and fitted to the last scan.
+
+    layout_manager: qSlicerLayoutManager
+    planes:         `AXIAL` or `ALL_PLANES`
+    labels:         what stands on the three columns
+    """
     set_layout(layout_manager, comparison(planes, labels))
     yield
     for plane in planes:
