@@ -1,4 +1,4 @@
-"""Pictures of a comparison: skill by horizon, quality against seconds, calibration, and the worst patients."""
+"""Pictures of leaderboards: skill by horizon, quality against seconds, calibration, and the worst patients."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from CRONOSLib.benchmark.comparison import Comparison, metric_of
+from CRONOSLib.benchmark.leaderboard import Leaderboard, metric_of
 from CRONOSLib.evaluation.drawing import BACKGROUND, FAINT, INK
 from CRONOSLib.evaluation.gallery import write_gallery
 from CRONOSLib.packages import require
@@ -21,37 +21,37 @@ _WIDTH, _HEIGHT = 6.2, 4.4
 """Inches of one cohort."""
 
 
-def write_figures(folder: Path, comparisons: Sequence[Comparison]) -> list[Path]:
-    """Draw what the comparisons allow. Raises MissingPackageError without matplotlib, OSError."""
+def write_figures(folder: Path, boards: Sequence[Leaderboard]) -> list[Path]:
+    """Draw what the leaderboards allow. Raises MissingPackageError without matplotlib, OSError."""
     require("matplotlib", purpose="The figures")
-    measured = [comparison for comparison in comparisons if comparison.measured]
-    calibrated = [comparison for comparison in measured if any(one.outcome.coverage for one in comparison.runs)]
+    measured = [board for board in boards if board.measured]
+    calibrated = [board for board in measured if any(one.outcome.coverage for one in board.runs)]
     drawn = [
         _figure(folder / "skill-by-horizon.png", measured, _skill_by_horizon),
         _figure(folder / "quality-against-seconds.png", measured, _quality_against_seconds),
         _figure(folder / "calibration.png", calibrated, _calibration),
     ]
-    for comparison in measured:
-        path = folder / f"worst-{comparison.cohort}.png"
-        pictures = comparison.worst(len(COLOURS))
+    for board in measured:
+        path = folder / f"worst-{board.cohort}.png"
+        pictures = board.worst(len(COLOURS))
         if pictures:
-            write_gallery(path, pictures, f"{comparison.cohort}: the worst test patient of the best methods")
+            write_gallery(path, pictures, f"{board.cohort}: the worst test patient of the best methods")
             drawn.append(path)
     return [path for path in drawn if path is not None]
 
 
-def _figure(path: Path, comparisons: Sequence[Comparison], draw: Callable[[Axes, Comparison], None]) -> Path | None:
+def _figure(path: Path, boards: Sequence[Leaderboard], draw: Callable[[Axes, Leaderboard], None]) -> Path | None:
     """One drawing per cohort, side by side; None without any."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if not comparisons:
+    if not boards:
         return None
-    figure = Figure(figsize=(_WIDTH * len(comparisons), _HEIGHT), facecolor=BACKGROUND, layout="constrained")
+    figure = Figure(figsize=(_WIDTH * len(boards), _HEIGHT), facecolor=BACKGROUND, layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, comparison in zip(figure.subplots(1, len(comparisons), squeeze=False)[0], comparisons):
-        draw(axes, comparison)
-        _dress(axes, comparison.cohort)
+    for axes, board in zip(figure.subplots(1, len(boards), squeeze=False)[0], boards):
+        draw(axes, board)
+        _dress(axes, board.cohort)
     figure.savefig(path, dpi=100, facecolor=BACKGROUND)
     return path
 
@@ -72,17 +72,17 @@ def _dress(axes: Axes, title: str) -> None:
         axes.legend(lines[::-1], names[::-1], fontsize=7, labelcolor=INK, facecolor=BACKGROUND, edgecolor=FAINT)
 
 
-def _colour(comparison: Comparison, name: str) -> tuple[str, bool]:
+def _colour(board: Leaderboard, name: str) -> tuple[str, bool]:
     """Its colour, and whether it is one of the best."""
-    best = comparison.ranking[: len(COLOURS)]
+    best = board.ranking[: len(COLOURS)]
     return (COLOURS[best.index(name)], True) if name in best else (FAINT, False)
 
 
-def _skill_by_horizon(axes: Axes, comparison: Comparison) -> None:
-    rows = [row for row in comparison.skill_rows if row.grouping == "horizon"]
+def _skill_by_horizon(axes: Axes, board: Leaderboard) -> None:
+    rows = [row for row in board.skill_rows if row.grouping == "horizon"]
     groups = list(dict.fromkeys(row.group for row in rows))
-    for name in reversed(comparison.measured):
-        colour, among_best = _colour(comparison, name)
+    for name in reversed(board.measured):
+        colour, among_best = _colour(board, name)
         skills = [row.skill for row in rows if row.method == name]
         axes.plot([skill.mean for skill in skills], "o-", color=colour, label=name if among_best else None, ms=3, lw=1)
         if name == rows[0].method:
@@ -95,11 +95,11 @@ def _skill_by_horizon(axes: Axes, comparison: Comparison) -> None:
     axes.set_ylabel("skill; 0 is copying the last scan")
 
 
-def _quality_against_seconds(axes: Axes, comparison: Comparison) -> None:
-    skills = {row.method: row.skill for row in comparison.skill_rows if row.grouping == "all"}
+def _quality_against_seconds(axes: Axes, board: Leaderboard) -> None:
+    skills = {row.method: row.skill for row in board.skill_rows if row.grouping == "all"}
     _show_near_zero(axes, [skill.mean for skill in skills.values()], max(skill.high for skill in skills.values()))
-    for name, group in reversed(comparison.measured.items()):
-        colour, among_best = _colour(comparison, name)
+    for name, group in reversed(board.measured.items()):
+        colour, among_best = _colour(board, name)
         seconds, skill = max(metric_of(group, "seconds") or 0, 1e-4), skills[name]
         around = [[skill.mean - skill.low], [skill.high - skill.mean]]
         if skill.mean > axes.get_ylim()[0]:
@@ -111,9 +111,9 @@ def _quality_against_seconds(axes: Axes, comparison: Comparison) -> None:
     axes.set_ylabel("skill; 0 is copying the last scan")
 
 
-def _calibration(axes: Axes, comparison: Comparison) -> None:
+def _calibration(axes: Axes, board: Leaderboard) -> None:
     axes.plot([0.4, 1], [0.4, 1], color=INK, lw=0.8, ls=":")
-    sampled = {name: levels for name in comparison.ranking if (levels := comparison.measured[name][0].outcome.coverage)}
+    sampled = {name: levels for name in board.ranking if (levels := board.measured[name][0].outcome.coverage)}
     for place, (name, levels) in reversed(list(enumerate(sampled.items()))):
         colour = COLOURS[place] if place < len(COLOURS) else FAINT
         axes.plot(*zip(*levels), "o-", color=colour, label=name if place < len(COLOURS) else None, ms=3, lw=1)

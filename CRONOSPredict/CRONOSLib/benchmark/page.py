@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from CRONOSLib import __version__
-from CRONOSLib.benchmark.comparison import REFERENCE, Comparison
 from CRONOSLib.benchmark.configuration import Benchmark
 from CRONOSLib.benchmark.figures import write_figures
+from CRONOSLib.benchmark.leaderboard import REFERENCE, Leaderboard
 from CRONOSLib.benchmark.tables import by_horizon, cost, differences, latex, quality
 from CRONOSLib.evaluation.card_sections import Cells, markdown
 from CRONOSLib.training.run_folder import writing
@@ -50,23 +50,23 @@ _CAPTIONS = {
 
 
 def write_page(
-    folder: Path, benchmark: Benchmark, comparisons: Sequence[Comparison], command: str, remarks: str = ""
+    folder: Path, benchmark: Benchmark, boards: Sequence[Leaderboard], command: str, remarks: str = ""
 ) -> Path:
     """benchmark.md with its figures, and tables.tex; returns the page. Raises OutputError, MissingPackageError.
 
     remarks: Markdown that stands before the tables
     """
     with writing(folder):
-        figures = write_figures(folder, comparisons)
-        write_whole_file(folder / "tables.tex", "\n\n".join(_latex(comparisons, benchmark)) + "\n")
+        figures = write_figures(folder, boards)
+        write_whole_file(folder / "tables.tex", "\n\n".join(_latex(boards, benchmark)) + "\n")
         page = folder / "benchmark.md"
-        write_whole_file(page, "\n\n".join(_sections(benchmark, comparisons, figures, command, remarks)) + "\n")
+        write_whole_file(page, "\n\n".join(_sections(benchmark, boards, figures, command, remarks)) + "\n")
     return page
 
 
-def verdict(comparison: Comparison) -> str:
+def verdict(board: Leaderboard) -> str:
     """Who beat copying, who did not, in one paragraph."""
-    rows = [row for row in comparison.skill_rows if row.grouping == "all" and row.method != REFERENCE]
+    rows = [row for row in board.skill_rows if row.grouping == "all" and row.method != REFERENCE]
     if not rows:
         return "No method has been measured yet."
     above = [row.method for row in rows if row.skill.low > 0]
@@ -85,20 +85,20 @@ def verdict(comparison: Comparison) -> str:
 
 
 def _sections(
-    benchmark: Benchmark, comparisons: Sequence[Comparison], figures: Sequence[Path], command: str, remarks: str
+    benchmark: Benchmark, boards: Sequence[Leaderboard], figures: Sequence[Path], command: str, remarks: str
 ) -> list[str]:
-    steps = sorted({one.run.settings.steps for comparison in comparisons for one in comparison.runs})
+    steps = sorted({one.run.settings.steps for board in boards for one in board.runs})
     seconds = benchmark.train_seconds
     budget = f"{seconds:g} seconds" if seconds else f"{' or '.join(map(str, steps))} steps"
-    seeds = _seeds(comparisons)
+    seeds = _seeds(boards)
     sections = [
         _ABOUT.format(version=__version__, command=command, budget=budget, count=benchmark.forecasts, seeds=seeds)
     ]
     sections += [remarks.strip()] if remarks else []
     if benchmark.pairs:
-        sections += ["## Who is ahead of whom", _PAIRED, markdown(differences(comparisons, benchmark.pairs))]
-    for comparison in comparisons:
-        sections += _of_cohort(comparison, benchmark)
+        sections += ["## Who is ahead of whom", _PAIRED, markdown(differences(boards, benchmark.pairs))]
+    for board in boards:
+        sections += _of_cohort(board, benchmark)
     sections += ["## Figures"] if figures else []
     for path in figures:
         caption = _CAPTIONS.get(path.stem, "Worst test patients: last scan, forecast, truth, and both changes")
@@ -106,9 +106,9 @@ def _sections(
     return [*sections, "## Configuration", f"```json\n{_configuration(benchmark)}\n```"]
 
 
-def _seeds(comparisons: Sequence[Comparison]) -> str:
+def _seeds(boards: Sequence[Leaderboard]) -> str:
     """With how many seeds the methods that learn were trained so far."""
-    groups = [group for comparison in comparisons for group in comparison.measured.values()]
+    groups = [group for board in boards for group in board.measured.values()]
     counts = {len(group) for group in groups if group[0].run.contender.trained} or {0}
     least, most = min(counts), max(counts)
     return f"{least} to {most} seeds" if least < most else f"{most} seed" + ("s" if most != 1 else "")
@@ -133,25 +133,25 @@ def _unfolded(value: Any) -> str:
     return json.dumps(value)
 
 
-def _of_cohort(comparison: Comparison, benchmark: Benchmark) -> list[str]:
-    sections = [f"## {comparison.cohort}", _patients(comparison)]
-    if comparison.measured:
-        sections += [verdict(comparison), markdown(quality(comparison))]
-        sections += ["### By horizon", markdown(by_horizon(comparison))]
-        sections += ["### Cost", markdown(cost(comparison, benchmark.parameters)), _band(benchmark)]
-    if comparison.failed:
-        lines = [f"- {one.name}, seed {one.run.settings.seed}: {one.outcome.problem}" for one in comparison.failed]
+def _of_cohort(board: Leaderboard, benchmark: Benchmark) -> list[str]:
+    sections = [f"## {board.cohort}", _patients(board)]
+    if board.measured:
+        sections += [verdict(board), markdown(quality(board))]
+        sections += ["### By horizon", markdown(by_horizon(board))]
+        sections += ["### Cost", markdown(cost(board, benchmark.parameters)), _band(benchmark)]
+    if board.failed:
+        lines = [f"- {one.name}, seed {one.run.settings.seed}: {one.outcome.problem}" for one in board.failed]
         sections += ["### Failed", "\n".join(lines)]
-    if comparison.missing:
-        sections.append(f"{len(comparison.missing)} runs are not done yet.")
+    if board.missing:
+        sections.append(f"{len(board.missing)} runs are not done yet.")
     return sections
 
 
-def _patients(comparison: Comparison) -> str:
-    rows = comparison.skill_rows
+def _patients(board: Leaderboard) -> str:
+    rows = board.skill_rows
     if not rows:
         return "Nothing was measured."
-    run = next(iter(comparison.measured.values()))[0].run
+    run = next(iter(board.measured.values()))[0].run
     shown = f"{rows[0].skill.patients} test patients, {rows[0].forecasts} forecasts"
     return f"{shown}; manifest {run.manifest_sha256[:12]}."
 
@@ -161,13 +161,13 @@ def _band(benchmark: Benchmark) -> str:
     return _BAND.format(least=least, most=most)
 
 
-def _latex(comparisons: Sequence[Comparison], benchmark: Benchmark) -> list[str]:
+def _latex(boards: Sequence[Leaderboard], benchmark: Benchmark) -> list[str]:
     tables: list[tuple[str, Cells]] = []
-    for comparison in comparisons:
-        if comparison.measured:
+    for board in boards:
+        if board.measured:
             tables += [
-                (f"Quality on {comparison.cohort}", quality(comparison)),
-                (f"Skill by horizon on {comparison.cohort}", by_horizon(comparison)),
-                (f"Cost on {comparison.cohort}", cost(comparison, benchmark.parameters)),
+                (f"Quality on {board.cohort}", quality(board)),
+                (f"Skill by horizon on {board.cohort}", by_horizon(board)),
+                (f"Cost on {board.cohort}", cost(board, benchmark.parameters)),
             ]
     return [latex(cells, caption) for caption, cells in tables]

@@ -1,10 +1,10 @@
-"""Tables of a comparison as text: cells, and their Markdown and LaTeX."""
+"""Tables of a leaderboard as text: cells, and their Markdown and LaTeX."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from CRONOSLib.benchmark.comparison import Comparison, FinishedRun, metric_of
+from CRONOSLib.benchmark.leaderboard import FinishedRun, Leaderboard, metric_of
 from CRONOSLib.evaluation.card_sections import Cells, interval, number
 
 _LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "−": "$-$", "–": "--"}
@@ -12,9 +12,9 @@ _SHOWN_LEVEL = 0.9
 _NOTHING = "–"
 
 
-def quality(comparison: Comparison) -> Cells:
+def quality(board: Leaderboard) -> Cells:
     """Every contender, the best first: skill with its intervals, and the errors that the papers print."""
-    rows = [row for row in comparison.skill_rows if row.grouping == "all"]
+    rows = [row for row in board.skill_rows if row.grouping == "all"]
     cells = [
         [
             "method", "skill (95 % CI)", "SD of seeds", "best is ahead by (95 % CI)", "pooled skill (95 % CI)",
@@ -23,42 +23,42 @@ def quality(comparison: Comparison) -> Cells:
         ]
     ]  # fmt: skip
     for row in rows:
-        group = comparison.measured[row.method]
-        deviation = comparison.seed_deviation(row.method)
+        group = board.measured[row.method]
+        deviation = board.seed_deviation(row.method)
         metrics = [
             ("nrmse", "{:.4f}"), ("nrmse_euclidean", "{:.4f}"), ("psnr", "{:.2f}"), ("ssim", "{:.4f}"),
             ("sharpness", "{:+.2f}"), ("folding_percent", "{:.3f}"), ("crps", "{:.4f}"),
         ]  # fmt: skip
         cells.append(
             [row.method, interval(row.skill), _or_nothing("{:.3f}", deviation), str(row.ahead or _NOTHING)]
-            + [interval(comparison.pooled(row.method)), number(row.changed)]
+            + [interval(board.pooled(row.method)), number(row.changed)]
             + [_or_nothing(form, metric_of(group, metric)) for metric, form in metrics]
             + [_or_nothing("{:.1%}", _mean(group, _coverage))]
         )
     return cells
 
 
-def by_horizon(comparison: Comparison) -> Cells:
+def by_horizon(board: Leaderboard) -> Cells:
     """Mean skill of every contender in each quarter of the horizons."""
-    rows = [row for row in comparison.skill_rows if row.grouping == "horizon"]
+    rows = [row for row in board.skill_rows if row.grouping == "horizon"]
     groups = list(dict.fromkeys(row.group for row in rows))
     skills = {(row.method, row.group): number(row.skill.mean) for row in rows}
-    return [["method", *groups]] + [[name, *(skills[name, group] for group in groups)] for name in comparison.measured]
+    return [["method", *groups]] + [[name, *(skills[name, group] for group in groups)] for name in board.measured]
 
 
-def differences(comparisons: Sequence[Comparison], pairs: Sequence[tuple[str, str]]) -> Cells:
+def differences(boards: Sequence[Leaderboard], pairs: Sequence[tuple[str, str]]) -> Cells:
     """Skill of the first minus skill of the second contender of each pair, by cohort."""
-    cells = [["method", "against", *(comparison.cohort for comparison in comparisons)]]
+    cells = [["method", "against", *(board.cohort for board in boards)]]
     for first, second in pairs:
-        leads = [comparison.difference(first, second) for comparison in comparisons]
+        leads = [board.difference(first, second) for board in boards]
         cells.append([first, second, *(str(lead or _NOTHING) for lead in leads)])
     return cells
 
 
-def cost(comparison: Comparison, band: tuple[int, int]) -> Cells:
+def cost(board: Leaderboard, band: tuple[int, int]) -> Cells:
     """What every contender takes. band: least and most parameters that a network should have."""
     cells = [["method", "parameters", "steps", "seeds", "step, s", "forecast, s", "memory, MB"]]
-    for name, group in comparison.measured.items():
+    for name, group in board.measured.items():
         outcome = group[0].outcome
         trained = group[0].run.contender.trained
         cells.append(

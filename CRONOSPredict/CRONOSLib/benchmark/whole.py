@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from CRONOSLib.benchmark.apart import perform_all
-from CRONOSLib.benchmark.comparison import Comparison, compare, write_tables
 from CRONOSLib.benchmark.configuration import Benchmark
+from CRONOSLib.benchmark.leaderboard import Leaderboard, leaderboards, write_tables
 from CRONOSLib.benchmark.page import write_page
 from CRONOSLib.benchmark.run import Run, check_comparable, runs_of
 from CRONOSLib.cohorts.manifest import read_cohort
@@ -17,10 +17,10 @@ from CRONOSLib.training.run_folder import writing
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: the page, beside its figures and tables; and the comparison of each cohort."""
+    """What was written: the page, beside its figures and tables; and the leaderboard of each cohort."""
 
     page: Path
-    comparisons: tuple[Comparison, ...]
+    boards: tuple[Leaderboard, ...]
 
 
 def run_benchmark(runs: Sequence[Run], jobs: int = 1, on_done: Callable[[Run], None] | None = None) -> None:
@@ -48,8 +48,8 @@ def report(benchmark: Benchmark, out: Path, command: str, remarks: str = "") -> 
     runs = runs_of(benchmark, out)
     check_comparable(runs)
     units = {place.name: read_cohort(place.folder).unit.value for place in benchmark.cohorts}
-    comparisons = compare(runs, units)
+    boards = leaderboards(runs, units)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    write_tables(out, comparisons)
-    return Report(write_page(out, benchmark, comparisons, command, remarks), tuple(comparisons))
+    write_tables(out, boards)
+    return Report(write_page(out, benchmark, boards, command, remarks), tuple(boards))

@@ -15,8 +15,8 @@ from CRONOSLib.commands.console import out as stdout
 from CRONOSLib.errors import MethodError, TrainingStopped
 
 if TYPE_CHECKING:
-    from CRONOSLib.benchmark.comparison import Comparison
     from CRONOSLib.benchmark.configuration import Benchmark
+    from CRONOSLib.benchmark.leaderboard import Leaderboard
     from CRONOSLib.benchmark.run import Run
 
 
@@ -76,9 +76,9 @@ def benchmark(
     made = report(chosen, out, _command(config, out, only, cohort, seeds, steps, spacing), said)
     if page is not None:
         _copy(made.page, page)
-    _show(made.comparisons)
+    _show(made.boards)
     stdout.print(f"Page: {page or made.page}", markup=False, soft_wrap=True)
-    if any(comparison.failed for comparison in made.comparisons):
+    if any(board.failed for board in made.boards):
         raise typer.Exit(SOME_FAILED)
 
 
@@ -151,17 +151,17 @@ def _show_plan(runs: Sequence[Run], chosen: Benchmark, jobs: int) -> None:
     stdout.print(f"About {total / 3600:.1f} processor hours{each}. An asterisk: outside the band of parameters.")
 
 
-def _show(comparisons: Sequence[Comparison]) -> None:
+def _show(boards: Sequence[Leaderboard]) -> None:
     from CRONOSLib.benchmark.page import verdict
     from CRONOSLib.benchmark.tables import quality
 
-    for comparison in comparisons:
-        heading, *cells = quality(comparison)
-        made = table(*heading[:5], title=comparison.cohort)
+    for board in boards:
+        heading, *cells = quality(board)
+        made = table(*heading[:5], title=board.cohort)
         for line in cells:
             made.add_row(*line[:5])
         stdout.print(made)
-        stdout.print(f"{verdict(comparison)}\n", markup=False, soft_wrap=True)
+        stdout.print(f"{verdict(board)}\n", markup=False, soft_wrap=True)
 
 
 def _copy(made: Path, page: Path) -> None:

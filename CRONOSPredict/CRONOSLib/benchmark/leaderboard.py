@@ -48,7 +48,7 @@ class FinishedRun:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Leaderboard:
     """All runs on one cohort.
 
     unit:    of the horizons
@@ -122,31 +122,31 @@ def metric_of(group: Sequence[FinishedRun], metric: str) -> float | None:
     return float(per_patient(having, metric)[1][0].mean()) if having else None
 
 
-def compare(runs: Sequence[Run], units: dict[str, str]) -> list[Comparison]:
+def leaderboards(runs: Sequence[Run], units: dict[str, str]) -> list[Leaderboard]:
     """The runs by cohort, as far as they have ended.
 
     units: of the horizons, by cohort
     Raises CohortError when runs on a cohort differ in its manifest or in their settings.
     """
     return [
-        _compared([run for run in runs if run.cohort.name == cohort], cohort, units[cohort])
+        _leaderboard([run for run in runs if run.cohort.name == cohort], cohort, units[cohort])
         for cohort in dict.fromkeys(run.cohort.name for run in runs)
     ]
 
 
-def write_tables(folder: Path, comparisons: Sequence[Comparison]) -> None:
+def write_tables(folder: Path, boards: Sequence[Leaderboard]) -> None:
     """results.csv with one row per patient, and one with its sentence per failed run; forecasts.csv; runs.csv.
 
     Raises OutputError when they cannot be written.
     """
-    runs = [one for comparison in comparisons for one in comparison.runs]
+    runs = [one for board in boards for one in board.runs]
     with writing(folder):
         write_whole_file(folder / "results.csv", _table([row for one in runs for row in _patients(one)]))
         write_whole_file(folder / "forecasts.csv", _table([row for one in runs for row in _forecasts(one)]))
         write_whole_file(folder / "runs.csv", _table([_facts(one) for one in runs]))
 
 
-def _compared(runs: Sequence[Run], cohort: str, unit: str) -> Comparison:
+def _leaderboard(runs: Sequence[Run], cohort: str, unit: str) -> Leaderboard:
     finished, missing = [], []
     for run in runs:
         outcome = run.outcome()
@@ -155,7 +155,7 @@ def _compared(runs: Sequence[Run], cohort: str, unit: str) -> Comparison:
             continue
         finished.append(FinishedRun(run, outcome, () if outcome.problem else tuple(run.results())))
     _require_equal_conditions(finished)
-    return Comparison(cohort, unit, tuple(finished), tuple(missing))
+    return Leaderboard(cohort, unit, tuple(finished), tuple(missing))
 
 
 def _require_equal_conditions(finished: Sequence[FinishedRun]) -> None:
