@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -12,7 +12,7 @@ from CRONOSLib.bundles.bundle import Bundle
 from CRONOSLib.bundles.calibration import UNCALIBRATED, Calibration
 from CRONOSLib.errors import MethodError
 from CRONOSLib.forecasting import devices
-from CRONOSLib.forecasting.choice import MethodChoice, override
+from CRONOSLib.forecasting.choice import MethodChoice, override, require_deforming
 from CRONOSLib.forecasting.kept import Kept
 from CRONOSLib.forecasting.native_flow import Flow, native_flow
 from CRONOSLib.forecasting.times import method_time, most_useful_scans
@@ -82,6 +82,7 @@ class Forecast:
     flow:           the trajectory on the last scan's own grid, with speed and straightness, when asked for
     displacement:   (3, D, H, W), voxels of the bundle's grid along its axes: what the forecast shows at x lies at
                     x + u(x) in the last scan; None when the method does not deform
+    carried:        the label maps that were given, as `carry` moves them
     """
 
     series: LongitudinalSeries
@@ -108,6 +109,7 @@ class Forecast:
     flow: Flow | None = None
     displacement: np.ndarray | None = field(default=None, repr=False)
     preset: str = "default"
+    carried: tuple[sitk.Image, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -129,8 +131,8 @@ class Forecast:
 
         Every voxel takes the nearest label. Raises MethodError when the method does not deform.
         """
-        if self.displacement is None:
-            raise MethodError(f"Method '{self.method}' does not deform, so it cannot carry labels. Choose noder.")
+        require_deforming(self.method)
+        assert self.displacement is not None
         transform = displacement_transform(self.displacement, self.prepared.grid)
         return resample_labels(labels, self.prepared.native, transform)
 
@@ -143,6 +145,7 @@ def forecast(
     method: str | None = None,
     options: ForecastOptions = ForecastOptions(),
     mask: sitk.Image | None = None,
+    labels: Sequence[sitk.Image] = (),
     on_progress: OnProgress | None = None,
     kept: Kept | None = None,
 ) -> Forecast:
@@ -152,17 +155,20 @@ def forecast(
     bundle:      a trained model; its method is used
     method:      a method that needs no bundle, by name
     mask:        of the last scan, any grid: what the alignment compares; None: everything
+    labels:      label maps of the last scan, any grid, to be carried along by a method that deforms
     kept:        what earlier forecasts left; a forecast of the same images, mask and bundle then starts at once
 
-    Raises SeriesError for a target before the first scan; MethodError when the method needs a bundle or more scans,
-    the times do not suit the bundle, or an option does not suit the method; AlignmentError when scans do not overlap;
-    BundleError for a damaged bundle; OutOfMemoryError; MissingPackageError without torch.
+    Raises SeriesError for a target before the first scan; MethodError when the method needs a bundle or more scans or
+    cannot carry labels, the times do not suit the bundle, or an option does not suit the method; AlignmentError when
+    scans do not overlap; BundleError for a damaged bundle; OutOfMemoryError; MissingPackageError without torch.
     """
     kept = kept or Kept()
     tell = on_progress or (lambda what, fraction: None)
     clock = devices.Stopwatch()
     series.horizon(target_time)
     choice = MethodChoice.of(method, bundle, len(series), options.preset)
+    if labels:
+        require_deforming(choice.name)
     if bundle is not None:
         series = most_useful_scans(series, target_time, bundle.max_contexts)
     times = method_time(series, target_time, bundle, rescale=options.rescale_time)
@@ -209,7 +215,7 @@ def forecast(
         transport = outcome.transport
         flow = None if transport is None else native_flow(transport, prepared, series)
     tell("Done", 1.0)
-    return Forecast(
+    made = Forecast(
         series=series,
         target_time=target_time,
         image=image,
@@ -235,6 +241,7 @@ def forecast(
         displacement=outcome.displacement,
         preset=choice.preset,
     )
+    return replace(made, carried=tuple(map(made.carry, labels)))
 
 
 def _calibration(bundle: Bundle | None, options: ForecastOptions) -> Calibration | None:

@@ -279,6 +279,14 @@ def test_labels_need_a_method_that_deforms():
         copied.carry(sitk.Image(4, 4, 4, sitk.sitkUInt8))
 
 
+def test_labels_are_refused_before_anything_is_computed():
+    heard = []
+    labels = [sitk.Image(4, 4, 4, sitk.sitkUInt8)]
+    with pytest.raises(MethodError, match="cannot carry labels"):
+        forecast(patient(), 8.0, method="linear", labels=labels, on_progress=lambda *news: heard.append(news))
+    assert not heard
+
+
 @pytest.mark.parametrize(
     ("method", "preset", "sentence"),
     [("noder", "thesis", "no preset 'thesis'"), ("noder", "amortised", "learns from a cohort")],

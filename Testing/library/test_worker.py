@@ -127,6 +127,9 @@ def test_the_devices_are_known(client: WorkerClient) -> None:
 def test_a_users_mistake_comes_back_as_it_was_raised(client: WorkerClient, growing_series: MakeSeries) -> None:
     with pytest.raises(MethodError, match="needs 2 scans or more, but there is 1"):
         client.forecast(ForecastJob(growing_series((0,)), 180.0, method="linear"))
+    series = growing_series()
+    with pytest.raises(MethodError, match="cannot carry labels"):
+        client.forecast(ForecastJob(series, 180.0, method="linear", labels=(series.last.image > 100,)))
     with pytest.raises(MethodError, match="no GPU 'cuda:77'"):
         client.forecast(ForecastJob(growing_series(), 180.0, method="lci", options=ForecastOptions(device="cuda:77")))
 

@@ -158,11 +158,19 @@ def _forecast(
     scans, when, truth = _read(request)
     mask, labels = (read_mask(path) if path else None for path in (request.mask, request.labels))
     with progress() as tell:
-        result = forecast(scans, when, bundle=bundle, method=method, options=options, mask=mask, on_progress=tell)
+        result = forecast(
+            scans,
+            when,
+            bundle=bundle,
+            method=method,
+            options=options,
+            mask=mask,
+            labels=() if labels is None else (labels,),
+            on_progress=tell,
+        )
         tell("Comparing and writing", 1.0)
         comparison = compare(result, truth) if truth else None
-        carried = None if labels is None else result.carry(labels)
-        write_results(result, out, comparison=comparison, labels=carried, scene_writer=_scene_writer(), force=force)
+        write_results(result, out, comparison=comparison, scene_writer=_scene_writer(), force=force)
     return result, comparison
 
 

@@ -82,6 +82,12 @@ class MethodChoice:
         return create_method(self.name, preset=self.preset).to(device).eval()
 
 
+def require_deforming(name: str) -> None:
+    """Raises MethodError when a method does not deform, so that it cannot carry labels."""
+    if not method_entry(name).deforms:
+        raise MethodError(f"Method '{name}' does not deform, so it cannot carry labels. Choose noder.")
+
+
 def _check_preset(name: str, preset: str, bundle: Bundle | None) -> None:
     entry = method_entry(name)
     if preset not in entry.presets:

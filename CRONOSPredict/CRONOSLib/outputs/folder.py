@@ -6,8 +6,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import SimpleITK as sitk
-
 from CRONOSLib.evaluation.comparison import Comparison
 from CRONOSLib.forecast import Forecast
 from CRONOSLib.imaging.volumes import write_volume
@@ -32,21 +30,21 @@ def write_results(
     folder: Path,
     *,
     comparison: Comparison | None = None,
-    labels: sitk.Image | None = None,
     scene_writer: SceneWriter | None = None,
     force: bool = False,
 ) -> Path:
     """Write forecast.nrrd, change.nrrd, spread.nrrd (when there is one), panel.png, report.json and scene.mrb.
 
-    The images lie on the last scan's grid, in its units. With a comparison, truth.nrrd lies beside them.
+    The images lie on the last scan's grid, in its units. With a comparison, truth.nrrd lies beside them; with labels
+    that were carried along labels.nrrd, and labels-2.nrrd where there are several.
 
-    labels:       a label map as `Forecast.carry` moved it, for labels.nrrd
     scene_writer: writes scene.mrb; None leaves it out, which the report says
     force:        replace an older result; a folder that is none is never touched unless empty
 
     Returns the folder. Raises OutputError when it exists or cannot be written, MissingPackageError without matplotlib.
     """
-    images = {"forecast": forecast.image, "change": forecast.change, "spread": forecast.spread, "labels": labels}
+    images = {"forecast": forecast.image, "change": forecast.change, "spread": forecast.spread}
+    images |= {f"labels-{n}" if n > 1 else "labels": carried for n, carried in enumerate(forecast.carried, start=1)}
     if comparison is not None:
         images["truth"] = comparison.truth
     notes = []

@@ -54,12 +54,11 @@ def forecast_nodes(
         bundle=chosen_bundle(bundle, method),
         method=method,
         options=options or ForecastOptions(),
+        labels=() if segmentation is None else masks_of(segmentation, scans.series.last.image),
         on_progress=on_progress,
     )
-    carry = [] if segmentation is None else masks_of(segmentation, scans.series.last.image)
-    masks = [result.carry(mask) for mask in carry]
     nodes = add_results(last.GetScene(), result, last)
-    carried = None if segmentation is None else add_carried(masks, segmentation, nodes.forecast)
+    carried = None if segmentation is None else add_carried(result.carried, segmentation, nodes.forecast)
     aligned = finished(adding_aligned(aligned_frames(result), result.series, last)) if show_aligned else ()
     flow = finished(adding_flow(result.flow, result.series, result.target_time, last)) if result.flow else None
     return replace(nodes, flow=flow, aligned=aligned, carried=carried)

@@ -48,6 +48,7 @@ class Forecaster:
         self._forget_all_but(request)
         series = self._series(request)
         mask = self._image(request.mask) if request.mask else None
+        labels = tuple(map(read_file, request.labels))
         bundle = chosen_bundle(request.bundle, request.method)
 
         def make(options: ForecastOptions, time: float, tell: OnProgress) -> Forecast:
@@ -58,6 +59,7 @@ class Forecaster:
                 method=request.method,
                 options=options,
                 mask=mask,
+                labels=labels if time == request.target_time else (),
                 on_progress=tell,
                 kept=self._kept,
             )
@@ -119,7 +121,6 @@ class Forecaster:
             return write_file(image, request.folder / f"{name}.npy")
 
         aligned = aligned_frames(result) if request.keep_aligned else ()
-        labels = request.labels if result.displacement is not None else ()
         return ResultReply(
             job=request.job,
             image=written(result.image, "forecast"),
@@ -130,7 +131,7 @@ class Forecaster:
             bundle_path=bundle.path if bundle else None,
             flow=_flow_files(result.flow, written) if result.flow else None,
             aligned=tuple(_frame_file(request, "aligned", index, frame) for index, frame in enumerate(aligned)),
-            carried=tuple(written(result.carry(read_file(file)), f"carried-{n}") for n, file in enumerate(labels)),
+            carried=tuple(written(image, f"carried-{n}") for n, image in enumerate(result.carried)),
         )
 
 

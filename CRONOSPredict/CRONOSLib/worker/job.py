@@ -66,7 +66,7 @@ class ForecastResult:
     report:  what report.json holds: scans, alignments, costs, versions
     frames:  oldest first, as `ForecastJob.through_time` asked for
     aligned: the scans on the last scan's grid, in its units, when asked for
-    carried: the label maps on the last scan's grid, as the forecast moved them; none when the method does not deform
+    carried: the label maps on the last scan's grid, as the forecast moved them
     """
 
     series: LongitudinalSeries
