@@ -136,6 +136,16 @@ def test_no_steps_per_unit_is_one_step_to_each_time():
     assert len(evaluations) == 2
 
 
+def test_a_knot_ends_a_step_where_the_flow_passes_it_and_nowhere_else():
+    one, stepping = torch.ones(1, dtype=torch.float64), Stepping("euler", steps_per_unit=0)
+    times = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    through = integrate_through(Wave(), one, times, stepping)[2:]
+    alone = integrate_through(Wave(), one, times[2:], stepping)
+    knots = torch.tensor([-1.0, 0.0, 0.5, 1.0, 2.0, 3.0], dtype=torch.float64)
+    assert torch.equal(integrate_through(Wave(), one, times[2:], stepping, knots=knots), through)
+    assert not torch.equal(alone, through)
+
+
 def test_the_adjoint_gives_the_gradient_of_back_propagation():
     gradients = []
     for adjoint in (False, True):

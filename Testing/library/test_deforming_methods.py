@@ -207,6 +207,16 @@ def test_half_precision_around_a_predictor_changes_nothing():
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize("preset", ["paper", "release"])
+def test_a_forecast_steps_through_the_visits_as_its_fit_did(preset):
+    cloud = {"levels": 2, "smoothing": {"size": 3}}
+    method = create_method("noder", {"cloud": cloud, "pretraining": 1, **QUICK}, preset)
+    images = growth((0.0, 0.5, 1.2, 2.0)).images[0]
+    visits = Visits(images, torch.tensor([0.0, 0.25, 0.6, 1.0]), reference=0)
+    flow = method.fit(visits, None, lambda done: None)
+    assert torch.equal(flow.at(visits.times[-1:]), flow.at(visits.times)[-1:])
+
+
 def test_a_cloud_stays_where_it_is_at_time_0_and_a_constant_field_is_its_exponential():
     torch.manual_seed(0)
     shape = (8, 9, 10)

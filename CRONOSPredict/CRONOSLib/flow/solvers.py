@@ -108,13 +108,19 @@ class Stepping:
             raise MethodError(f"'{self.name}' is no solver with fixed steps. Choose one of {fixed}.")
 
 
-def integrate_through(velocity: nn.Module, initial: Tensor, times: Tensor, stepping: Stepping) -> Tensor:
+def integrate_through(
+    velocity: nn.Module, initial: Tensor, times: Tensor, stepping: Stepping, knots: Tensor | None = None
+) -> Tensor:
     """(K, …) states at `times` of a flow that is at `initial` at time 0.
 
     velocity: (t of shape (), state) ↦ dX/dt; a module, whose parameters the adjoint needs
     times:    (K,), any order, on both sides of 0
+    knots:    (N,), times at which a step ends, too, on the way to the farthest time: where a flow was fitted at other
+              times, coarse steps of other lengths would lead elsewhere
     """
     from torchdiffeq import odeint, odeint_adjoint
+
+    knots = times if knots is None else knots
 
     def grid(func: object, state: object, points: Tensor) -> Tensor:
         return torch.cat([points[:1], *(_stretch(a, b, stepping.steps_per_unit) for a, b in pairwise(points))])
@@ -123,12 +129,14 @@ def integrate_through(velocity: nn.Module, initial: Tensor, times: Tensor, stepp
     for side in (-1, 1):
         chosen = times * side > 0
         if chosen.any():
-            distances, place = torch.unique(times[chosen] * side, return_inverse=True)  # sorted
+            asked = times[chosen] * side
+            passed = knots[(knots * side > 0) & (knots * side < asked.max())] * side
+            distances, place = torch.unique(torch.cat([asked, passed]), return_inverse=True)  # sorted
             points = side * torch.cat([distances.new_zeros(1), distances])
             solve = odeint_adjoint if stepping.adjoint else odeint
             options = {"grid_constructor": grid}
             found = solve(velocity, initial, points, method=_TORCHDIFFEQ_NAMES[stepping.name], options=options)
-            states = states.index_put((chosen.nonzero().squeeze(1),), found[1:][place])
+            states = states.index_put((chosen.nonzero().squeeze(1),), found[1:][place[: len(asked)]])
     return states
 
 

@@ -80,7 +80,8 @@ class Noder(DeformableMethod):
         initial = visits.images.new_zeros(1, 3, *cloud_shape)
 
         def at(times: Tensor) -> Tensor:
-            return resized(integrate_through(network, initial, times, settings.stepping).squeeze(1), shape)
+            states = integrate_through(network, initial, times, settings.stepping, knots=visits.times)
+            return resized(states.squeeze(1), shape)
 
         followed = visits.times[visits.followed]
         descend(network.parameters(), lambda: mismatch(at(followed), visits, settings), settings.descent, on_step)
