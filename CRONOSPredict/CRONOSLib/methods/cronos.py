@@ -56,11 +56,13 @@ class Arrangement:
     batch:   with T′ slots in place of T scans, or with the T scans
     member:  (B, T), the place in `batch` in which each scan stands, or None when it is its own
     filling: which scan of `batch` stands in which slot of the network, or None when they do in turn
+    shown:   (B, T′), what the network looks at, the rest being 0 to it, or None when that is everything
     """
 
     batch: SeriesBatch
     member: Tensor | None = None
     filling: Filling | None = None
+    shown: Tensor | None = None
 
 
 class Cronos(Method):
@@ -86,7 +88,7 @@ class Cronos(Method):
         source, target = couple(context.images, context.target)
         tau = draw_flow_steps(len(source), self.settings.at_start, source.device)
         sample = self.settings.path.sample(source, target, tau)
-        velocity = self.velocity(sample.point, tau, context, arranged.filling)
+        velocity = self.velocity(sample.point, tau, context, arranged.filling, arranged.shown)
         loss = self._mean(functional.mse_loss(velocity, sample.velocity, reduction="none"), context, target)
         if self.learned_weights is not None:
             remaining = (1 - tau)[:, None, None, None, None, None]
@@ -103,7 +105,7 @@ class Cronos(Method):
         def velocity(state: Tensor, tau: Tensor) -> Tensor:
             if on_step:
                 on_step(float(tau))
-            return self.velocity(state, tau.expand(len(state)), context, arranged.filling)
+            return self.velocity(state, tau.expand(len(state)), context, arranged.filling, arranged.shown)
 
         flow = integrate(velocity, context.images, self.settings.solver, keep_trajectory=keep_trajectory)
         if on_step:

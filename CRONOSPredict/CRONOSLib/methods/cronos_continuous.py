@@ -43,13 +43,17 @@ class CronosContinuous(Cronos):
         super().__init__(settings or ContinuousSettings())
 
     def arrange(self, batch: SeriesBatch) -> Arrangement:
-        """Scans as they are; a stacked network takes the most recent ones when there are more than its slots."""
+        """Scans as they are; a stacked network takes the most recent ones when there are more than its slots.
+
+        To a stacked network padding is an empty slot, whatever flows there: in training that is the target.
+        """
         batch = batch.without_padding
-        if self.settings.network.encoder is ScanEncoder.STACK:
-            batch = batch.most_recent(self.settings.network.slots)
-            if self.settings.padding is Padding.REPEAT_LAST:
-                batch = _repeat_last(batch, self.settings.network.slots)
-        return Arrangement(batch)
+        if self.settings.network.encoder is ScanEncoder.SET:
+            return Arrangement(batch)
+        batch = batch.most_recent(self.settings.network.slots)
+        if self.settings.padding is Padding.REPEAT_LAST:
+            batch = _repeat_last(batch, self.settings.network.slots)
+        return Arrangement(batch, shown=batch.mask)
 
 
 def _repeat_last(batch: SeriesBatch, count: int) -> SeriesBatch:

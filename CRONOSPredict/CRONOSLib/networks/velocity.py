@@ -85,16 +85,27 @@ class VelocityNetwork(nn.Module):
         self.head = Conv3d(width, outputs * slots, 3, padding=1)
         zeroed(self.head)
 
-    def forward(self, state: Tensor, tau: Tensor, context: SeriesBatch, filling: Filling | None = None) -> Tensor:
+    def forward(
+        self,
+        state: Tensor,
+        tau: Tensor,
+        context: SeriesBatch,
+        filling: Filling | None = None,
+        shown: Tensor | None = None,
+    ) -> Tensor:
         """(B, T, C, D, H, W) velocity, float32.
 
         state:   (B, T, C, D, H, W), X_τ; padded inside to multiples of patch · 2^(levels − 1)
         tau:     (B,)
         context: the scans that the state started from; 0 in the padding
         filling: of a stacked input, which scan stands in which slot; None: the scans stand in the first slots in turn
+        shown:   (B, T), scans that are looked at; None: all
         """
         per_scan, per_patient = self.time(context.times, context.mask, context.target_time, tau)
-        scans, pooled = self.scans(self._inputs(state, context), context, per_scan, filling)
+        inputs = self._inputs(state, context)
+        if shown is not None and not shown.all():
+            inputs = torch.where(shown[:, :, None, None, None, None], inputs, 0)
+        scans, pooled = self.scans(inputs, context, per_scan, filling)
         trunk = self.unet(pooled, per_patient)
         heads = self._heads_of_slots(trunk, state, filling) if scans is None else self._heads(trunk, scans, per_scan)
         candidates = self._folded(self.settings.change.candidates_of(context))
