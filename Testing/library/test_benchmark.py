@@ -9,15 +9,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from CRONOSLib.benchmark.configuration import merged, read_benchmark
+from CRONOSLib.benchmark.leaderboard import FinishedRun, metric_of
+from CRONOSLib.benchmark.run import Outcome
 from CRONOSLib.benchmark.tables import latex
 from CRONOSLib.cli import app
 from CRONOSLib.cohorts.manifest import read_cohort, write_cohort
 from CRONOSLib.errors import MethodError
+from CRONOSLib.evaluation.held_out_forecast import HeldOutForecast
 from CRONOSLib.methods.registry import method_names
 from CRONOSLib.training.draws import Draw, spread_draws
 from typer.testing import CliRunner, Result
@@ -107,6 +112,16 @@ def test_a_pair_is_the_difference_of_its_skills(finished: tuple[Path, Result]) -
     tiny, lci = ([float(row["skill"]) for row in rows if row["method"] == name] for name in ("tiny", "lci"))
     lead = f"| tiny | lci | {np.mean(tiny) - np.mean(lci):+.3f} ("
     assert lead in (finished[0] / "benchmark.md").read_text()
+
+
+def test_what_some_forecasts_lack_is_no_mean_over_the_others() -> None:
+    first = HeldOutForecast("a", 1, 3, 60.0, 0.1, 0.2, 0.3, 0.4, psnr=20.0)
+    second = replace(first, contexts=2, psnr=30.0, crps=0.1)
+    run: Any = None  # what was run does not matter
+    group = [FinishedRun(run, Outcome(), (first, second))]
+    assert metric_of(group, "psnr") == 25.0
+    assert metric_of(group, "crps") is None
+    assert metric_of([replace(group[0], results=(second,))], "crps") == 0.1
 
 
 def test_a_method_that_fails_is_a_row_with_its_sentence(finished: tuple[Path, Result]) -> None:

@@ -210,7 +210,9 @@ def test_further_metrics_are_measured_on_request(patients: list[PreparedPatient]
     assert result.nrmse == pytest.approx(np.sqrt(result.mse), rel=0.02)
     assert result.change_correlation is not None
     assert result.change_correlation > 0.5
-    assert result.crps is None, "a line has one member"
+    assert result.crps is not None
+    assert 0 < result.crps <= np.sqrt(result.mse), "the mean absolute error, as a line has one member"
+    assert result.spread_skill is None
     assert evaluate(create_method("lci"), patients[:1], SETTINGS, every_draw=False)[0].ssim is None
 
 

@@ -117,9 +117,14 @@ def over_seeds(group: Sequence[FinishedRun]) -> list[HeldOutForecast]:
 
 
 def metric_of(group: Sequence[FinishedRun], metric: str) -> float | None:
-    """Mean over patients, of the mean over each one's forecasts and seeds; forecasts that lack it are left out."""
-    having = [result for result in over_seeds(group) if getattr(result, metric) is not None]
-    return float(per_patient(having, metric)[1][0].mean()) if having else None
+    """Mean over patients, of the mean over each one's forecasts and seeds.
+
+    None where a forecast lacks it: a mean over others than those of the next contender could not be compared with it.
+    """
+    results = over_seeds(group)
+    if any(getattr(result, metric) is None for result in results):
+        return None
+    return float(per_patient(results, metric)[1][0].mean())
 
 
 def leaderboards(runs: Sequence[Run], units: dict[str, str]) -> list[Leaderboard]:

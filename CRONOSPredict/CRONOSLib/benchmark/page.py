@@ -35,8 +35,9 @@ anything changed weighs little there, and much in the mean. *Most changed* looks
 changed most. NRMSE is sqrt(MSE)/range, and ‖x − y‖/‖y‖ for the Euclidean one; PSNR and the 3D SSIM (windows
 of 11³ voxels, 7³ where an axis is shorter) have the fixed range 0…1.
 *Sharpness* is decades of power at high frequencies beside the truth: below 0 is blurrier. *Folding* is the share of
-voxels with det J ≤ 0. The *CRPS* is that of the members. The *90 % range* is calibrated on validation patients.
-Seconds are processor seconds on a CPU; memory is the peak of the process that trained and forecast."""
+voxels with det J ≤ 0. The *CRPS* is that of the members; of a single one it is the mean absolute error. The *90 %
+range* is calibrated on validation patients. Seconds are processor seconds on a CPU; memory is the peak of the process
+that trained and forecast."""
 
 _BAND = "Networks should have {least:.2g} to {most:.2g} million parameters; an asterisk marks those that do not."
 

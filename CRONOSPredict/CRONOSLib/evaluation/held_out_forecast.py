@@ -28,7 +28,8 @@ class HeldOutForecast:
     nrmse, nrmse_euclidean, psnr, ssim: as `CRONOSLib.evaluation.metrics` defines them
     change_correlation, changed_auroc, edge_nrmse: as `CRONOSLib.evaluation.change` defines them
     sharpness:    `Sharpness.detail` beside the truth, decades; below 0 is blurrier
-    crps, spread_skill: of the members, as `CRONOSLib.evaluation.ensemble` defines them; None where they agree
+    crps, spread_skill: of the members, as `CRONOSLib.evaluation.ensemble` defines them; where they agree, the CRPS is
+                  the mean absolute error, and there is no spread
     folding_percent: voxels that the deformation folds, %; None for a method that does not deform
     seconds:      that the forecast took, as `work_seconds` counts them
     error_in_spreads: quantiles of |error| / max(spread, floor) over the foreground, see `calibration`; None for a

@@ -129,8 +129,9 @@ def _of_members(members: Members, truth: np.ndarray) -> dict[str, Any]:
     if members.displacement is not None:
         facts["folding_percent"] = regularity(members.displacement[0].float().cpu().numpy()).folding_percent
     images = members.images[0, members.mask[0], 0].float().cpu().numpy()
+    facts["crps"] = crps(images, truth)  # where the members agree, their mean absolute error
     if disagree(images):
-        facts |= {"crps": crps(images, truth), "spread_skill": spread_skill_ratio(images, truth)}
+        facts["spread_skill"] = spread_skill_ratio(images, truth)
     return facts
 
 
