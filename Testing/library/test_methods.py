@@ -63,6 +63,17 @@ def test_the_release_is_blind_to_time():
     assert torch.equal(forecast(method, batch), forecast(method, later))
 
 
+@pytest.mark.parametrize(("name", "preset", "theirs"), [(n, p, p != "release") for n in FLOWS for p in presets(n)])
+def test_only_the_releases_train_towards_the_target_of_another_patient(name, preset, theirs):
+    first, second = series(0, target=True), series(1, target=True)
+    both = SeriesBatch(*(torch.cat([getattr(first, n), getattr(second, n)]) for n in (*_FIELDS, "target")))
+    method, losses = stirred(name, preset), []
+    for batch in (both, replace(both, target=both.target.flip(0))):
+        torch.manual_seed(0)
+        losses.append(method.loss(batch).item())
+    assert (losses[0] != pytest.approx(losses[1], rel=1e-5)) == theirs
+
+
 @pytest.mark.parametrize("name", LEARNED)
 def test_permuting_the_times_against_the_images_changes_the_forecast(name):
     batch, method = series(), stirred(name)

@@ -11,7 +11,7 @@ from CRONOSLib.flow.path import StraightPath
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.slot_grid import SlotGrid
 from CRONOSLib.flow.solvers import Solver
-from CRONOSLib.methods.cronos import Arrangement, published_network
+from CRONOSLib.methods.cronos import Arrangement, Coupling, published_network
 from CRONOSLib.methods.cronos_discrete import CarriedForward, CronosDiscrete, DiscreteSettings
 from CRONOSLib.networks.time_embedding import TimeCode, TimeSettings
 from CRONOSLib.networks.velocity import ScanEncoder, VelocitySettings
@@ -53,14 +53,16 @@ class TemporalFlowMatching(CronosDiscrete):
 def release() -> TfmSettings:
     """The released code: whole scans, σ = 0.01, uniform flow steps, plain errors over all slots, mean of the members.
 
-    The first axis is never halved, attention is in the bottleneck alone, and the finest level is recomputed in the
-    backward pass. Not kept: members of filled slots in the mean, the flow step added and not scaled and shifted in, and
-    the adaptive solver, in whose place stand 10 Euler steps.
+    Pairs are drawn from an optimal-transport plan, as by the release of CRONOS. The first axis is never halved,
+    attention is in the bottleneck alone, and the finest level is recomputed in the backward pass. Not kept: members of
+    filled slots in the mean, the flow step added and not scaled and shifted in, and the adaptive solver, in whose place
+    stand 10 Euler steps.
     """
     network = published_network(TimeCode.FLOW_STEP)
     return TfmSettings(
         network=replace(network, unet=replace(network.unet, strides=(1, 2, 2), checkpoint=True)),
         solver=Solver("euler", steps=10),
+        coupling=Coupling.OT_RELEASE,
         at_start=0.0,
         error_floor=0.0,
         mask_missing=False,
