@@ -324,6 +324,15 @@ def test_a_slot_without_a_scan_is_zeros_that_keep_their_place():
     torch.testing.assert_close(slots.times, torch.arange(5.0)[None])
 
 
+@pytest.mark.parametrize(("after", "seen"), [(0, False), (1, True)])
+def test_on_a_grid_that_ends_at_the_target_no_later_scan_passes_for_it(after, seen):
+    batch = replace(patient(), target_time=patient().times[:, 1] + 1e-3)
+    other = replace(batch, images=torch.cat([batch.images[:, :2], 1 - batch.images[:, 2:]], dim=1))
+    method = stirred("sadm", "release", grid={"after": after}, sequence={"width": 16, "patch": 4})
+    first, second = members(method, batch).images, members(method, other).images
+    assert torch.equal(first, second) != seen
+
+
 def test_missing_scans_are_sampled_first_and_the_target_is_sampled_from_them():
     batch = replace(patient(), times=torch.tensor([[0.0, 1.0, 2.0]]), target_time=torch.tensor([4.0]))
     grid = {"length": 1.0, "before": 6, "after": 0}

@@ -93,14 +93,20 @@ class Sadm(Diffusion):
         return batch
 
     def _in_slots(self, batch: SeriesBatch) -> SeriesBatch:
-        """A scan or zeros in every slot; none of them counts as padding, and every one has its time."""
-        scan = self.settings.grid.scan_in_slot(batch)
+        """A scan or zeros in every slot; none of them counts as padding, and every one has its time.
+
+        On a grid that ends at the target, scans after it stand in no slot: in the last one they would pass for the
+        target.
+        """
+        grid = self.settings.grid
+        known = batch.mask if grid.after else batch.mask & (batch.times <= batch.target_time[:, None])
+        scan = grid.scan_in_slot(replace(batch, mask=known))
         rows = torch.arange(len(scan), device=scan.device)[:, None]
         filled = (scan >= 0)[:, :, None, None, None, None]
         return replace(
             batch,
             images=torch.where(filled, batch.images[rows, scan.clamp(min=0)], 0),
-            times=self.settings.grid.times_of(batch.target_time),
+            times=grid.times_of(batch.target_time),
             mask=torch.ones_like(scan, dtype=torch.bool),
         )
 
@@ -124,8 +130,9 @@ def paper() -> SadmSettings:
     """As the paper describes it: whole images, zeros for missing scans, cosine log-SNR, 1000 ancestral steps, w = 0.1.
 
     The paper leaves open: size of the U-Net and of the attention module, share of dropped guides (0.1 as released) and
-    variance of the ancestral steps (0.3, as in the work on guidance that it follows). A slot is 8 weeks here; the paper
-    numbers its frames. Scans after the target, which the paper never looks at, fill the slot behind it.
+    variance of the ancestral steps (0.3, as in the work on guidance that it follows). Frames are merged by their mean
+    here, by a convolution there. A slot is 8 weeks here; the paper numbers its frames. Scans after the target, which
+    the paper never looks at, fill the slot behind it.
     """
     return SadmSettings(
         network=DenoiserSettings(patch=1, unet=UNetSettings(multipliers=(1, 1, 2, 4), attention=True)),
@@ -147,7 +154,7 @@ def release() -> SadmSettings:
 
     Tokens are cubes of 16 voxels, theirs 8 × 32 × 32 boxes. Not kept: the sign of the contexts, intensities in 0 … 1,
     batch normalisation, the untrained last step, attention whose size is tied to one image size, and that the scan
-    before the target must be given.
+    before the target must be given. Scans after the target stand in no slot.
     """
     return replace(
         paper(),
