@@ -207,6 +207,14 @@ def test_half_precision_around_a_predictor_changes_nothing():
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize(("name", "preset"), [(name, p) for name in DEFORMING for p in ("default", "paper")])
+def test_as_published_a_horizon_is_as_long_as_it_is(name, preset):
+    method, spans = create_method(name, preset=preset), torch.tensor([0.0, 0.5, 1.0])
+    times = spans if preset == "paper" else spans - 1
+    reached = method._reached(times, torch.tensor(5.0)) - times[-1]
+    assert (reached == 5) == (preset == "paper")
+
+
 @pytest.mark.parametrize("preset", ["paper", "release"])
 def test_a_forecast_steps_through_the_visits_as_its_fit_did(preset):
     cloud = {"levels": 2, "smoothing": {"size": 3}}

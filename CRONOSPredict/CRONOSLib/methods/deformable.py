@@ -71,7 +71,7 @@ class DeformableSettings:
     boundary:    weight of the mean ‖u‖² on the faces of the grid, voxels² (λ₂)
     shrinkage:   shortens the horizon beyond the last scan by Σ t² / (Σ t² + shrinkage), the span of the scans being 1:
                  a slope is never certain
-    max_ratio:   largest horizon ÷ span of the scans
+    max_ratio:   largest horizon ÷ span of the scans; 0: any
     predictor:   the network that predicts velocities, where one does
     """
 
@@ -214,7 +214,8 @@ class DeformableMethod(Method):
         """The target time as the flow takes it: `horizon` after the last scan, in spans, held back."""
         if horizon > 0:
             spread = times.square().sum()
-            horizon = horizon.clamp(max=self.settings.max_ratio) * spread / (spread + self.settings.shrinkage)
+            horizon = horizon.clamp(max=self.settings.max_ratio or torch.inf)
+            horizon = horizon * spread / (spread + self.settings.shrinkage)
         return times[-1] + horizon
 
 

@@ -101,6 +101,7 @@ def paper() -> GeodesicSettings:
         smoothness=0.01,
         boundary=0.0,
         shrinkage=0.0,
+        max_ratio=0.0,
         velocities=Velocities.PAIRWISE,
         descent=Descent(iterations=300, learning_rate=0.1, patience=40),
     )
