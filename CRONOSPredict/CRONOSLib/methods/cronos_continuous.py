@@ -79,7 +79,11 @@ def paper() -> ContinuousSettings:
 
 
 def release() -> ContinuousSettings:
-    """The released code as it runs: blind to time, optimal-transport pairs, repeated last scan, dopri5, FiLM last."""
+    """The released code as it runs: blind to time, optimal-transport pairs, repeated last scan, dopri5, FiLM last.
+
+    Not kept: attention above the coarsest level, an embedding that is added beside the FiLM, and FiLM weights that do
+    not start at 0.
+    """
     base = paper()
     unet = replace(base.network.unet, groups=2, film=Film.AFTER)
     return replace(

@@ -43,7 +43,8 @@ class MedDdpm(ConditionalDiffusion):
 def paper() -> MedDdpmSettings:
     """As described: width 64, whole images in −1 … 1, the noise predicted, 250 steps removed one by one; no times.
 
-    Its learning rate is 1e-5 and its average of the weights decays by 0.995: set both in the training.
+    Its learning rate is 1e-5 and its average of the weights decays by 0.995: set both in the training. The variance of
+    the steps is ours.
     """
     return MedDdpmSettings(
         network=DenoiserSettings(patch=1, unet=UNetSettings(width=64, multipliers=(1, 2, 3, 4), attention=True)),
