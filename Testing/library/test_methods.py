@@ -228,6 +228,13 @@ def test_an_impossible_method_is_one_sentence(name, settings, preset, sentence):
         create_method(name, settings, preset)
 
 
+@pytest.mark.parametrize("name", ["cronos-continuous", "sadm"])
+def test_a_width_that_is_no_multiple_of_the_groups_is_taken(name):
+    method = create_method(name, {"network": {"unet": {"width": 12, "multipliers": (1, 2), "groups": 8}}}).eval()
+    batch = series()
+    torch.testing.assert_close(forecast(method, batch), batch.last_image)
+
+
 @pytest.mark.parametrize("name", method_names())
 def test_only_methods_with_weights_need_a_bundle(name):
     assert method_entry(name).needs_bundle == any(True for _ in create_method(name).parameters())

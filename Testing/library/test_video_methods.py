@@ -258,5 +258,8 @@ def test_a_size_that_cannot_be_is_one_sentence():
     for settings, sentence in (({"width": 30, "heads": 4}, "shared by 4 heads"), ({"token": 3}, "power of 2")):
         with pytest.raises(MethodError, match=sentence):
             create_method("vivit", {"network": settings})
+    for settings, sentence in (({"width": 5}, "even number"), ({"hidden": 100}, "multiple of 16")):
+        with pytest.raises(MethodError, match=sentence):
+            create_method("simvp", {"network": settings})
     with pytest.raises(MethodError, match="Ask for 1 or more"):
         create_method("vae", {"samples": 0})

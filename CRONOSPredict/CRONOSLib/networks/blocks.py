@@ -51,9 +51,9 @@ class TimeResidualBlock(nn.Module):
     def __init__(self, channels_in: int, channels: int, embedding: int, groups: int, film: Film) -> None:
         super().__init__()
         self.film = film
-        self.norm_in = GroupNorm(_groups(groups, channels_in), channels_in)
+        self.norm_in = GroupNorm(fitting_groups(groups, channels_in), channels_in)
         self.conv_in = Conv3d(channels_in, channels, 3, padding=1)
-        self.norm_out = GroupNorm(_groups(groups, channels), channels)
+        self.norm_out = GroupNorm(fitting_groups(groups, channels), channels)
         self.modulation = zeroed(nn.Linear(embedding, 2 * channels))
         self.conv_out = zeroed(Conv3d(channels, channels, 3, padding=1))
         self.skip = nn.Conv3d(channels_in, channels, 1) if channels_in != channels else nn.Identity()
@@ -74,7 +74,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.norm = GroupNorm(_groups(groups, channels), channels)
+        self.norm = GroupNorm(fitting_groups(groups, channels), channels)
         self.to_qkv = nn.Conv3d(channels, 3 * channels, 1)
         self.project = zeroed(nn.Conv3d(channels, channels, 1))
 
@@ -145,5 +145,6 @@ def zeroed(layer: nn.Module) -> nn.Module:
     return layer
 
 
-def _groups(wanted: int, channels: int) -> int:
+def fitting_groups(wanted: int, channels: int) -> int:
+    """The most groups of channels, up to those wanted, that are all of one size."""
     return next(groups for groups in range(min(wanted, channels), 0, -1) if channels % groups == 0)

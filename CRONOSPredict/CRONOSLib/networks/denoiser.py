@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from CRONOSLib.flow.time_codes import sinusoidal_features
-from CRONOSLib.networks.blocks import Conv3d, depth_to_space, padding_to_multiple, space_to_depth, zeroed
+from CRONOSLib.networks.blocks import (
+    Conv3d,
+    depth_to_space,
+    fitting_groups,
+    padding_to_multiple,
+    space_to_depth,
+    zeroed,
+)
 from CRONOSLib.networks.unet import UNet, UNetSettings
 
 
@@ -92,7 +99,7 @@ class Denoiser(nn.Module):
         self.stem = Stem(settings.channels, settings)
         self.step = nn.Sequential(nn.Linear(size, size), nn.SiLU(), nn.Linear(size, size))
         self.unet = UNet(settings.unet)
-        self.norm = nn.GroupNorm(min(settings.unet.groups, width), width)
+        self.norm = nn.GroupNorm(fitting_groups(settings.unet.groups, width), width)
         outputs = 1 if known is None else 2 + known
         self.head = zeroed(Conv3d(width, outputs * settings.channels * settings.patch**3, 3, padding=1))
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from CRONOSLib.errors import MethodError
 from CRONOSLib.networks.blocks import Conv3d, Upsample
 
 
@@ -18,7 +19,7 @@ class SimVpNetwork:
     slots:       scans that it takes
     width:       features of the encoder, even
     levels:      of the encoder, each of two convolutions, the second of which halves every axis
-    hidden:      features of the translator, a multiple of `groups`
+    hidden:      features of the translator, a multiple of twice `groups`
     translators: Inception blocks
     kernels:     edges of the convolutions of a block, odd
     groups:      of those convolutions
@@ -31,6 +32,15 @@ class SimVpNetwork:
     translators: int = 4
     kernels: tuple[int, ...] = (3, 5, 7)
     groups: int = 8
+
+    def __post_init__(self) -> None:
+        if self.width % 2:
+            raise MethodError(f"The width of SimVP cannot be {self.width}. Give an even number.")
+        if self.hidden % (2 * self.groups):
+            raise MethodError(
+                f"{self.hidden} hidden features cannot be shared by {self.groups} groups. "
+                f"Give a multiple of {2 * self.groups}."
+            )
 
 
 class SimVp(nn.Module):

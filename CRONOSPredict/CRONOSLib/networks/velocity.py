@@ -11,7 +11,14 @@ from torch.nn import functional
 
 from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.slot_grid import Filling
-from CRONOSLib.networks.blocks import Conv3d, depth_to_space, padding_to_multiple, space_to_depth, zeroed
+from CRONOSLib.networks.blocks import (
+    Conv3d,
+    depth_to_space,
+    fitting_groups,
+    padding_to_multiple,
+    space_to_depth,
+    zeroed,
+)
 from CRONOSLib.networks.change import Change
 from CRONOSLib.networks.modulation import GroupNorm
 from CRONOSLib.networks.scan_encoders import ScanSet, ScanStack
@@ -79,7 +86,7 @@ class VelocityNetwork(nn.Module):
         self.time = TimeEmbedding(settings.time, embedding)
         self.scans = encoder(inputs, width, embedding, settings.slots)
         self.unet = UNet(settings.unet)
-        self.norm = GroupNorm(min(settings.unet.groups, width), width)
+        self.norm = GroupNorm(fitting_groups(settings.unet.groups, width), width)
         self.modulation = zeroed(nn.Linear(embedding, 2 * width))
         slots = 1 if settings.encoder is ScanEncoder.SET else settings.slots
         self.head = Conv3d(width, outputs * slots, 3, padding=1)
