@@ -158,15 +158,31 @@ def test_every_preset_trains_and_forecasts(name, preset):
     assert torch.isfinite(forecast(method, batch)).all()
 
 
-def test_members_and_trajectory_belong_to_the_scans():
-    batch = series(scans=4)
-    for name in FLOWS:
-        with torch.inference_mode():
-            members = stirred(name, solver={"steps": 3}).forecast(batch, keep_trajectory=True)
-        assert members.images.shape == batch.images.shape
-        assert members.trajectory.shape == (4, *batch.images.shape)
-        torch.testing.assert_close(members.trajectory[-1], members.images)
-        assert members.nfe == 3
+@pytest.mark.parametrize("scans", [4, 10])
+@pytest.mark.parametrize(("name", "preset"), [(name, preset) for name in FLOWS for preset in presets(name)])
+def test_members_and_trajectory_belong_to_the_scans(name, preset, scans):
+    batch = series(scans=scans)
+    with torch.inference_mode():
+        method = stirred(name, preset, solver={"name": "euler", "steps": 3})
+        members = method.forecast(batch, keep_trajectory=True)
+    assert members.images.shape == batch.images.shape
+    assert members.trajectory.shape == (4, *batch.images.shape)
+    torch.testing.assert_close(members.trajectory[0][:, -1], batch.last_image)
+    torch.testing.assert_close(members.trajectory[-1], members.images)
+    assert members.weights.sum() == pytest.approx(1)
+    assert members.weights[~members.mask].sum() == 0
+    assert members.nfe == 3
+
+
+@pytest.mark.parametrize("name", ["cronos-continuous", "tfm"])
+def test_the_releases_average_over_slots_and_so_over_the_copies_of_a_scan(name):
+    batch = series()
+    method = stirred(name, "release", solver={"name": "euler", "steps": 1})
+    arranged = method.arrange(batch)
+    at_start = torch.zeros_like(batch.target_time)
+    with torch.inference_mode():
+        slots = arranged.batch.images + method.velocity(arranged.batch.images, at_start, arranged.batch)
+    torch.testing.assert_close(forecast(method, batch), slots.mean(dim=1))
 
 
 def test_slots_count_from_the_target_and_the_later_scan_wins():

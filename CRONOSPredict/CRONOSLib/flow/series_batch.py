@@ -54,10 +54,14 @@ class SeriesBatch:
 
     def most_recent(self, count: int) -> SeriesBatch:
         """The `count` most recent scans of each patient, oldest first, then padding."""
+        return self.taking(self.most_recent_index(count))
+
+    def most_recent_index(self, count: int) -> Tensor:
+        """(B, S) indices of the `count` most recent scans, oldest first, then of padding; S is `count` or less."""
         surplus = (self.mask.sum(dim=1) - count).clamp(min=0)
         order = self.times.masked_fill(~self.mask, torch.inf).argsort(dim=1)
         places = torch.arange(min(count, order.shape[1]), device=order.device)
-        return self.taking(order.gather(1, places + surplus[:, None]))
+        return order.gather(1, places + surplus[:, None])
 
     def taking(self, index: Tensor) -> SeriesBatch:
         """The same patients with the scans `index` (B, S) in this order."""

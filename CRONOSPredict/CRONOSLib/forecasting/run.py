@@ -78,7 +78,7 @@ def _batch(prepared: PreparedSeries, times: MethodTime) -> SeriesBatch:
 
 
 def _outcome(members: Members, last: np.ndarray, transport: Transport | None) -> Outcome:
-    images = _array(members.images[0, :, 0])
+    images = _array(members.images[0, members.mask[0], 0])
     change = _array(members.forecast[0, 0]) - last
     if not np.isfinite(change).all():
         raise MethodError("The forecast holds values that are not finite. Ask for the precision fp32.")

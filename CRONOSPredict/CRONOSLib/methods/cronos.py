@@ -55,6 +55,7 @@ class Arrangement:
 
     batch:   with T′ slots in place of T scans, or with the T scans
     member:  (B, T), the place in `batch` in which each scan stands, or None when it is its own
+    copy_of: (B, T′), instead of `member`: the scan in each place, where one may stand in several, or in none
     filling: which scan of `batch` stands in which slot of the network, or None when they do in turn
     shown:   (B, T′), what the network looks at, the rest being 0 to it, or None when that is everything
     """
@@ -63,6 +64,7 @@ class Arrangement:
     member: Tensor | None = None
     filling: Filling | None = None
     shown: Tensor | None = None
+    copy_of: Tensor | None = None
 
 
 class Cronos(Method):
@@ -111,6 +113,8 @@ class Cronos(Method):
         if on_step:
             on_step(1.0)
         members = Members(flow.state, context.mask, self._weights(context), flow.nfe, flow.trajectory, flow.one_step)
+        if arranged.copy_of is not None:
+            return _merged(members, arranged.copy_of, batch.images)
         return members if arranged.member is None else _pick(members, arranged.member, batch.mask, self._weights(batch))
 
     def _mean(self, error: Tensor, context: SeriesBatch, target: Tensor) -> Tensor:
@@ -157,3 +161,34 @@ def _pick(members: Members, slot: Tensor, mask: Tensor, weights: Tensor) -> Memb
         trajectory=None if path is None else path.gather(2, index.expand(len(path), *index.shape)),
         one_step=None if one_step is None else one_step.gather(1, index),
     )
+
+
+def _merged(members: Members, copy_of: Tensor, scans: Tensor) -> Members:
+    """The members of the scans (B, T, C, D, H, W): of one in several places the mean, of one in none it stays itself.
+
+    copy_of: (B, T′), the scan in each place; their weights add up, so that the forecast is the same
+    """
+    present = members.mask.to(members.weights.dtype)
+    nothing = torch.zeros_like(present[:, :1]).expand(scans.shape[:2])
+    counts = nothing.scatter_add(1, copy_of, present)
+    mask = counts > 0
+
+    def of_scans(images: Tensor) -> Tensor:
+        shown = torch.where(_per_scan(members.mask), images, 0)
+        sums = torch.zeros_like(scans).scatter_add(1, _per_scan(copy_of).expand_as(images), shown)
+        return torch.where(_per_scan(mask), sums / _per_scan(counts.clamp(min=1)), scans)
+
+    path, one_step = members.trajectory, members.one_step
+    return Members(
+        images=of_scans(members.images),
+        mask=mask,
+        weights=nothing.scatter_add(1, copy_of, members.weights),
+        nfe=members.nfe,
+        trajectory=None if path is None else torch.stack([of_scans(state) for state in path]),
+        one_step=None if one_step is None else of_scans(one_step),
+    )
+
+
+def _per_scan(values: Tensor) -> Tensor:
+    """(B, T, 1, 1, 1, 1) of (B, T)."""
+    return values[:, :, None, None, None, None]

@@ -50,17 +50,14 @@ class CronosContinuous(Cronos):
         batch = batch.without_padding
         if self.settings.network.encoder is ScanEncoder.SET:
             return Arrangement(batch)
-        batch = batch.most_recent(self.settings.network.slots)
+        slots = self.settings.network.slots
+        index = batch.most_recent_index(slots)
         if self.settings.padding is Padding.REPEAT_LAST:
-            batch = _repeat_last(batch, self.settings.network.slots)
-        return Arrangement(batch, shown=batch.mask)
-
-
-def _repeat_last(batch: SeriesBatch, count: int) -> SeriesBatch:
-    """As many scans as slots: the last one fills those that are left."""
-    slots = torch.arange(count, device=batch.times.device).expand(len(batch.times), count)
-    filled = torch.minimum(slots, batch.mask.sum(dim=1, keepdim=True) - 1)
-    return batch.taking(filled)
+            last = batch.mask.sum(dim=1, keepdim=True).clamp(max=slots) - 1
+            places = torch.arange(slots, device=index.device).expand(len(index), slots)
+            index = index.gather(1, torch.minimum(places, last))
+        arranged = batch.taking(index)
+        return Arrangement(arranged, shown=arranged.mask, copy_of=index)
 
 
 def paper() -> ContinuousSettings:

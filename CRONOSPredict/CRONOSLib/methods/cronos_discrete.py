@@ -55,11 +55,11 @@ class CronosDiscrete(Cronos):
         grid = self.settings.grid
         scan, slot = grid.scan_in_slot(batch), grid.slots_of(batch.times, batch.target_time)
         if self.settings.copies is CarriedForward.AS_ONE:
-            return self._scans_in_slots(batch.without_padding, Filling(_carried_forward(scan), slot), scan)
+            return self._scans_in_slots(batch.without_padding, Filling(carried_forward(scan), slot), scan)
         rows = torch.arange(len(scan), device=scan.device)[:, None]
         arranged = replace(
             batch,
-            images=batch.images[rows, _carried_forward(scan)],
+            images=batch.images[rows, carried_forward(scan)],
             times=grid.times_of(batch.target_time),
             mask=scan >= 0,
         )
@@ -74,7 +74,7 @@ class CronosDiscrete(Cronos):
         return Arrangement(arranged, member=winner, filling=filling)
 
 
-def _carried_forward(scan: Tensor) -> Tensor:
+def carried_forward(scan: Tensor) -> Tensor:
     """(B, count) scan that stands in each slot after carrying the last observation forward, and the first backward."""
     position = torch.arange(scan.shape[1], device=scan.device).expand_as(scan)
     latest = torch.where(scan >= 0, position, -1).cummax(dim=1).values

@@ -12,7 +12,12 @@ from CRONOSLib.flow.series_batch import SeriesBatch
 from CRONOSLib.flow.slot_grid import SlotGrid
 from CRONOSLib.flow.solvers import Solver
 from CRONOSLib.methods.cronos import Arrangement, Coupling, published_network
-from CRONOSLib.methods.cronos_discrete import CarriedForward, CronosDiscrete, DiscreteSettings
+from CRONOSLib.methods.cronos_discrete import (
+    CarriedForward,
+    CronosDiscrete,
+    DiscreteSettings,
+    carried_forward,
+)
 from CRONOSLib.networks.time_embedding import TimeCode, TimeSettings
 from CRONOSLib.networks.velocity import ScanEncoder, VelocitySettings
 
@@ -47,16 +52,16 @@ class TemporalFlowMatching(CronosDiscrete):
         arranged = super().arrange(batch)
         if self.settings.mask_missing:
             return arranged
-        return replace(arranged, batch=replace(arranged.batch, mask=torch.ones_like(arranged.batch.mask)))
+        everywhere = replace(arranged.batch, mask=torch.ones_like(arranged.batch.mask))
+        return Arrangement(everywhere, copy_of=carried_forward(self.settings.grid.scan_in_slot(batch)))
 
 
 def release() -> TfmSettings:
     """The released code: whole scans, σ = 0.01, uniform flow steps, plain errors over all slots, mean of the members.
 
     Pairs are drawn from an optimal-transport plan, as by the release of CRONOS. The first axis is never halved,
-    attention is in the bottleneck alone, and the finest level is recomputed in the backward pass. Not kept: members of
-    filled slots in the mean, the flow step added and not scaled and shifted in, and the adaptive solver, in whose place
-    stand 10 Euler steps.
+    attention is in the bottleneck alone, and the finest level is recomputed in the backward pass. Not kept: the flow
+    step added and not scaled and shifted in, and the adaptive solver, in whose place stand 10 Euler steps.
     """
     network = published_network(TimeCode.FLOW_STEP)
     return TfmSettings(

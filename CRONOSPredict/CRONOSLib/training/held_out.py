@@ -118,7 +118,7 @@ def _measure(
 def _error_in_spreads(members: Members, arrays: Sequence[np.ndarray], truth: np.ndarray) -> np.ndarray | None:
     """Over the foreground of the last scan: that is known when a forecast is made. None when the members agree."""
     forecast, _, last = arrays
-    if not disagree(members.images[0, :, 0].float().cpu().numpy()):
+    if not disagree(members.images[0, members.mask[0], 0].float().cpu().numpy()):
         return None
     spread = members.spread[0, 0].float().cpu().numpy()
     return error_in_spreads(forecast - truth, spread, last > foreground_threshold(last))
