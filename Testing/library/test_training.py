@@ -66,6 +66,15 @@ def test_a_draw_never_shows_its_target(visits):
     assert bool(between) == (visits > 2)
 
 
+def test_long_horizons_are_drawn_as_often_as_short_ones_whatever_the_number_of_contexts():
+    generator = np.random.default_rng(0)
+    draws = [random_draw(generator, 12, 6, 0.0) for _ in range(3000)]
+    gaps = {many: [d.target - d.contexts[-1] for d in draws if (len(d.contexts) > 2) == many] for many in (True, False)}
+    assert np.mean(gaps[True]) > 0.7 * np.mean(gaps[False])
+    half = np.mean([draw.contexts[-1] < draw.target / 2 for draw in draws])
+    assert half == pytest.approx(0.5, abs=0.1)
+
+
 def test_frozen_draws_forecast_the_next_and_the_last_visit():
     draws = list(frozen_draws(4, 2))
     assert draws == [

@@ -27,16 +27,24 @@ class Draw:
 
 
 def random_draw(generator: np.random.Generator, visits: int, max_context: int, interpolation: float) -> Draw:
-    """Any number of contexts at any gaps; the target after all of them, or between with probability `interpolation`."""
+    """Any number of contexts at any gaps; the target after all of them, or between with probability `interpolation`.
+
+    A target and the last context before it are drawn first, both evenly, so that long horizons are as usual as short
+    ones, with many contexts as with few.
+    """
     if visits > 2 and generator.random() < interpolation:
         target = int(generator.integers(1, visits - 1))
         others = [visit for visit in range(visits) if visit != target]
-    else:
-        target = int(generator.integers(1, visits))
-        others = list(range(target))
-    count = int(generator.integers(1, min(max_context, len(others)) + 1))
-    chosen = generator.choice(others, size=count, replace=False)
-    return Draw(tuple(sorted(int(visit) for visit in chosen)), target)
+        return Draw(_chosen(generator, others, 1, max_context), target)
+    target = int(generator.integers(1, visits))
+    last = int(generator.integers(target))
+    return Draw((*_chosen(generator, range(last), 0, max_context - 1), last), target)
+
+
+def _chosen(generator: np.random.Generator, visits: Sequence[int], fewest: int, most: int) -> tuple[int, ...]:
+    """Any number of these visits between the two, ascending."""
+    count = int(generator.integers(fewest, min(most, len(visits)) + 1))
+    return tuple(sorted(int(visit) for visit in generator.choice(visits, size=count, replace=False)))
 
 
 def frozen_draws(visits: int, max_context: int) -> Iterator[Draw]:
