@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import lightning
@@ -12,14 +13,20 @@ from lightning.pytorch.callbacks import Callback
 from CRONOSLib.bundles.skill import Skill
 from CRONOSLib.evaluation.held_out_forecast import skill_of
 from CRONOSLib.training.averaging import AveragedWeights
+from CRONOSLib.training.draws import spread_draws
 from CRONOSLib.training.held_out import evaluate
 from CRONOSLib.training.patients import PreparedPatient
 from CRONOSLib.training.processes import Processes
 from CRONOSLib.training.settings import TrainSettings
 
+_HORIZONS = 2
+
 
 class MeasureSkill(Callback):
-    """Skill on each validation patient's last visit, every so many steps and at the end; processes share the patients.
+    """Skill on the validation patients' last visits, every so many steps and at the end; processes share the patients.
+
+    Each last visit is forecast from the earlier half of the visits before it, and from all of them: in a dense series
+    hardly anything changes from the last visit but one to the last, and skill on that alone says little.
 
     measured, changed: after a step with a validation, its skill over the whole grid and where most changed; else None
     """
@@ -35,6 +42,7 @@ class MeasureSkill(Callback):
         self.settings = settings
         self.processes = processes
         self.averaged = averaged
+        self._draws = partial(spread_draws, max_context=settings.max_context, count=_HORIZONS)
         self.measured: Skill | None = None
         self.changed: Skill | None = None
 
@@ -46,7 +54,7 @@ class MeasureSkill(Callback):
             return
         mine = self.processes.share(self.patients)
         with self.averaged.in_place(pl_module) if self.averaged else nullcontext():
-            results = evaluate(pl_module.method, mine, settings, every_draw=False, device=pl_module.device)
+            results = evaluate(pl_module.method, mine, settings, draws=self._draws, device=pl_module.device)
         results = self.processes.gathered(results)
         self.measured = skill_of(results, "validation")
         self.changed = skill_of(results, "validation", changed=True)
