@@ -228,6 +228,13 @@ def test_ridge_without_shrinkage_is_least_squares_through_the_last_scan():
     assert forecast(create_method("ridge", {"shrinkage": 0.0, "clip": 10.0}), batch).mean() == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("name", ["linear", "ridge"])
+def test_a_line_is_the_same_in_days_and_in_years(name):
+    days = series()
+    years = replace(days, times=days.times / 365.25, target_time=days.target_time / 365.25)
+    assert torch.allclose(forecast(create_method(name), days), forecast(create_method(name), years), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "preset", "sentence"),
     [

@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 
-def slope_weights(times: Tensor, mask: Tensor, shrinkage: float) -> Tensor:
-    """(B, T) weights whose product with the scans is their ridge slope over time; 0 for padding and for one scan."""
+def slope_weights(times: Tensor, mask: Tensor, shrinkage: float | Tensor) -> Tensor:
+    """(B, T) weights whose product with the scans is their ridge slope over time; 0 for padding and for one scan.
+
+    shrinkage: time² added to the spread of the scans, one for all or (B, 1)
+    """
     present = mask.to(times.dtype)
     centred = (times - (times * present).sum(1, keepdim=True) / present.sum(1, keepdim=True)) * present
-    return centred / ((centred**2).sum(1, keepdim=True) + shrinkage)
+    return centred / ((centred**2).sum(1, keepdim=True) + shrinkage).clamp(min=torch.finfo(times.dtype).tiny)
 
 
 def fourier_features(times: Tensor, frequencies: tuple[float, ...]) -> Tensor:
