@@ -16,8 +16,8 @@ from CRONOSLib.methods.untrained import Untrained, clip_to_contexts, per_patient
 class RidgeSettings:
     """Settings of the ridge line.
 
-    shrinkage: added to the spread of the visits Σ (t_i − t̄)², the span of the scans being 1; pulls the slope to 0. With
-               1, a third of the slope of three even visits is left: a compromise of scans that drift with those that jump
+    shrinkage: added to the spread of the visits Σ (t_i − t̄)², the span of the scans being 1; pulls the slope to 0.
+               1 leaves a third of the slope of three even visits: a compromise of scans that drift with those that jump
     clip:      widen the contexts' own intensity range by this fraction, and clip the forecast to it
     """
 
