@@ -115,7 +115,7 @@ def test_a_batch_pads_the_shorter_series(patients):
 
 def test_a_trained_bundle_beats_copying_on_patients_it_never_saw(cohort, tmp_path):
     settings = replace(SETTINGS, steps=150, validate_every=75)
-    result = fit(cohort, "cronos-continuous", tmp_path / "run", settings, command="cronos train")
+    result = fit(cohort, "cronos-continuous", tmp_path / "run", settings)
     assert result.test.low > 0.1
     assert result.test.patients == 2
     bundle = load_bundle(tmp_path / "run" / "bundle")

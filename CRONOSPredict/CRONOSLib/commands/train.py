@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -111,7 +110,7 @@ def train(
 
         launch(devices, "CRONOSLib.cli", sys.argv[1:])
         return
-    _train(order, device, config)
+    _train(order, device)
 
 
 @dataclass(frozen=True)
@@ -157,10 +156,9 @@ def _method_of(settings: TrainSettings) -> str:
     return load_bundle(settings.start_from).method if settings.start_from else _DEFAULT
 
 
-def _train(order: _Order, device: str, config: Path | None) -> None:
+def _train(order: _Order, device: str) -> None:
     from CRONOSLib.training.fit import fit
 
-    command = _command(order, config)
     try:
         with progress() as tell:
             told = _Told(tell)
@@ -170,7 +168,6 @@ def _train(order: _Order, device: str, config: Path | None) -> None:
                 order.out,
                 order.settings,
                 device=device,
-                command=command,
                 on_status=told.status,
             )
     except TrainingStopped as stopped:
@@ -246,12 +243,3 @@ def _read(file: Path | None) -> dict[str, Any]:
             f'The configuration \'{file}\' holds no names and values. Write it as {{"settings": {{"steps": 4000}}}}.'
         )
     return values
-
-
-def _command(order: _Order, config: Path | None) -> str:
-    """What to type to train the same bundle again, without the folders of this machine."""
-    run, method = order.settings, order.method
-    words = ["cronos", "train", "--cohort", order.cohort.resolve().name, "--method", method, "--steps", str(run.steps)]
-    words += ["--preset", run.preset, "--seed", str(run.seed), "--out", f"runs/{method}"]
-    words += ["--from", Path(run.start_from).name] if run.start_from else []
-    return shlex.join(words + (["--config", config.name] if config else []))

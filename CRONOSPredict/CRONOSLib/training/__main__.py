@@ -56,8 +56,7 @@ def _train(folder: RunFolder) -> None:
     from CRONOSLib.training.settings import TrainSettings
 
     settings = TrainSettings.from_json(dict(order.settings))
-    command = f"cronos train --config {folder.record.name} --out runs/{order.method}"
-    fit(order.cohort, order.method, order.out, settings, device=order.device, command=command)
+    fit(order.cohort, order.method, order.out, settings, device=order.device)
 
 
 def _with_cohort(order: TrainingOrder, folder: RunFolder) -> TrainingOrder:

@@ -29,6 +29,7 @@ from CRONOSLib.methods.registry import create_method, method_entry
 from CRONOSLib.training.averaging import AveragedWeights
 from CRONOSLib.training.batches import Batches
 from CRONOSLib.training.checkpoints import KeepCheckpoints, WholeCheckpoints, check_checkpoint, load_checkpoint
+from CRONOSLib.training.command import command_again
 from CRONOSLib.training.conclusion import FitResult, TrainedRun, conclude
 from CRONOSLib.training.leaks import refuse_leaks
 from CRONOSLib.training.memory import estimate_memory
@@ -53,7 +54,6 @@ def fit(
     settings: TrainSettings,
     *,
     device: str = "auto",
-    command: str = "",
     on_status: OnStatus | None = None,
 ) -> FitResult | None:
     """Train, keep the checkpoint with the best validation skill, measure it and save it as a bundle.
@@ -63,7 +63,6 @@ def fit(
 
     out:       folder of the run, described in `training.run_folder`
     device:    "auto", "cpu" or "cuda"
-    command:   what the bundle says of how it was made
     on_status: told what the run does, about once a second; in the first process
 
     Returns the result in the first process, None in the others.
@@ -81,7 +80,7 @@ def fit(
         run = _Run(read_cohort(cohort), method, folder, settings, processes, where, on_status)
         processes.by_first(lambda: run.enter(stack))
         stack.enter_context(run.stop.listening())
-        return run.whole(command)
+        return run.whole(command_again(Path(cohort), method, settings))
 
 
 class _Run:
