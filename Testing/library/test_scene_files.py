@@ -103,6 +103,18 @@ def test_a_scene_file_shows_forecast_and_change_as_they_must_be_read(growing_ser
     assert scene.GetNodeByID(composite.GetBackgroundVolumeID()).GetDisplayNode() is last
 
 
+def test_a_spread_is_dark_where_members_agree_and_lets_the_scan_below_be_seen_there(growing_series, tmp_path) -> None:
+    write_forecast_scene(forecast_of(growing_series()), tmp_path / "scene.mrb")
+    scene = read_scene(tmp_path / "scene.mrb")
+    spread = scene.GetFirstNodeByName(NAMES[-1]).GetDisplayNode()
+    color = [0.0] * 4
+    assert spread.GetColorNodeID() == slicer.vtkMRMLColorLogic.GetFileColorNodeID("Inferno.txt")
+    assert spread.GetColorNode().GetColor(0, color)
+    assert max(color[:3]) < 0.05
+    assert spread.GetApplyThreshold()
+    assert 0 < spread.GetLowerThreshold() < spread.GetWindow() / 4
+
+
 def test_a_scene_file_neither_warns_in_slicer_nor_carries_slicers_own_colours(growing_series, tmp_path: Path) -> None:
     path = tmp_path / "scene.mrb"
     write_forecast_scene(forecast_of(growing_series()), path)

@@ -15,7 +15,7 @@ _MAP_PERCENTILE = 99.5
 """Strength of a map, among its voxels that are not zero, that the strongest colour stands for."""
 
 _WEAK = 0.15
-"""Part of the strongest colour of a map below which it counts as zero."""
+"""Part of the strongest spread below which it counts as none."""
 
 
 def show_scan(node: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -42,16 +42,14 @@ def show_change(node: slicer.vtkMRMLScalarVolumeNode, strongest: float | None = 
 
 
 def show_spread(node: slicer.vtkMRMLScalarVolumeNode, strongest: float | None = None) -> None:
-    """Dark where the members agree or nothing moves, bright where they differ; `strongest` as in `show_change`."""
+    """Bright where the members differ; where they agree or nothing moves, what lies below is seen.
+
+    strongest: as in `show_change`
+    """
     strongest = strongest or strongest_of(node)
     _show(node, SPREAD_COLORS, window=strongest, level=strongest / 2)
-
-
-def let_weak_through(node: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """What lies below is seen where a map is next to zero."""
-    display = node.GetDisplayNode()
-    display.SetThreshold(_WEAK * display.GetWindow(), float(np.finfo(np.float32).max))
-    display.ApplyThresholdOn()
+    node.GetDisplayNode().SetThreshold(_WEAK * strongest, float(np.finfo(np.float32).max))
+    node.GetDisplayNode().ApplyThresholdOn()
 
 
 def strongest_of(node: slicer.vtkMRMLScalarVolumeNode) -> float:

@@ -205,9 +205,6 @@ def _show(flow: FlowNodes) -> None:
     fastest = max(_strongest(flow.browser.GetSequenceNode(speed)) for speed in flow.speeds) or 1.0
     for speed in flow.speeds:
         display.show_spread(speed, fastest)
-        display.let_weak_through(speed)
-    if flow.disagreement is not None:
-        display.let_weak_through(flow.disagreement)
 
 
 def _strongest(sequence: slicer.vtkMRMLSequenceNode) -> float:

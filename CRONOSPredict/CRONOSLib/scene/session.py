@@ -8,10 +8,19 @@ import vtk
 CHANGE_COLORS = "vtkMRMLColorTableNodeFileDivergingBlueRed.txt"
 """Colours of change maps: Slicer's own diverging table, blue below zero and red above."""
 
-SPREAD_COLORS = "vtkMRMLColorTableNodeIron"
-"""Colours of spread maps: dark where the members agree."""
+SPREAD_COLORS = "vtkMRMLColorTableNodeFileInferno.txt"
+"""Colours of spread maps: Slicer's own table from black, where the members agree, over red to bright yellow."""
 
-_DIVERGING_CONTROL_POINTS = ((0.0, (0.02, 0.20, 0.40)), (0.5, (0.97, 0.97, 0.97)), (1.0, (0.40, 0.00, 0.12)))
+_CONTROL_POINTS = {
+    CHANGE_COLORS: ((0.0, (0.02, 0.20, 0.40)), (0.5, (0.97, 0.97, 0.97)), (1.0, (0.40, 0.00, 0.12))),
+    SPREAD_COLORS: (
+        (0.0, (0.00, 0.00, 0.01)),
+        (0.25, (0.34, 0.06, 0.43)),
+        (0.5, (0.73, 0.22, 0.33)),
+        (0.75, (0.98, 0.56, 0.03)),
+        (1.0, (0.99, 1.00, 0.64)),
+    ),
+}
 
 
 def new_scene() -> slicer.vtkMRMLScene:
@@ -19,23 +28,24 @@ def new_scene() -> slicer.vtkMRMLScene:
     scene = slicer.vtkMRMLScene()
     colors = slicer.vtkMRMLColorLogic()
     colors.SetMRMLScene(scene)
-    if scene.GetNodeByID(CHANGE_COLORS) is None:
-        scene.AddNode(_diverging_table())
+    for identifier in _CONTROL_POINTS:
+        if scene.GetNodeByID(identifier) is None:
+            scene.AddNode(_table(identifier))
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
     return scene
 
 
-def _diverging_table() -> slicer.vtkMRMLColorTableNode:
+def _table(identifier: str) -> slicer.vtkMRMLColorTableNode:
     """Stand-in for the table of the same ID, which the application loads from a file that slicer-core lacks.
 
     It is never saved: a saved scene refers to the ID, and the application answers with its own table.
     """
     ramp = vtk.vtkColorTransferFunction()
-    for position, color in _DIVERGING_CONTROL_POINTS:
+    for position, color in _CONTROL_POINTS[identifier]:
         ramp.AddRGBPoint(position, *color)
     table = slicer.vtkMRMLColorTableNode()
-    table.SetName("DivergingBlueRed")
-    table.SetSingletonTag(CHANGE_COLORS.removeprefix("vtkMRMLColorTableNode"))
+    table.SetName(identifier.removeprefix("vtkMRMLColorTableNodeFile").removesuffix(".txt"))
+    table.SetSingletonTag(identifier.removeprefix("vtkMRMLColorTableNode"))
     table.SetTypeToFile()
     table.SaveWithSceneOff()
     table.HideFromEditorsOn()
