@@ -14,6 +14,7 @@ from CRONOSLib.scene.panel.run_section import RunSection
 from CRONOSLib.scene.panel.series_section import SeriesSection
 from CRONOSLib.scene.panel.state import PanelState
 from CRONOSLib.scene.panel.time_section import TimeSection
+from CRONOSLib.scene.panel.widgets import measuring_texts, sections
 
 
 class Panel:
@@ -28,8 +29,9 @@ class Panel:
         self._soon = qt.QTimer()
         self._soon.setSingleShot(True)
         self._soon.connect("timeout()", self.refresh)
-        for section in (name for name in vars(ui) if name.endswith("CollapsibleButton")):
-            getattr(ui, section).connect("contentsCollapsed(bool)", lambda collapsed: self.refresh_soon())
+        self._measure_texts = measuring_texts(ui)
+        for section in sections(ui):
+            section.connect("contentsCollapsed(bool)", lambda collapsed: self.refresh_soon())
         self.results = ResultsSection(ui, self._state)
         self.run = RunSection(ui, self._state, self.results.show)
         self.series = SeriesSection(ui, self._state)
@@ -75,6 +77,7 @@ class Panel:
     def close(self) -> None:
         """The application or the module ends."""
         self._soon.stop()
+        self._measure_texts.stop()
         self.results.stop()
         self.time.stop()
         self.flow.stop()
@@ -88,3 +91,4 @@ class Panel:
                 section.refresh()
         finally:
             self._busy = False
+        self._measure_texts.start(0)

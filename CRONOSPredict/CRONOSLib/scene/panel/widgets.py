@@ -43,6 +43,22 @@ def allow(reason: str, *widgets) -> None:
         widget.toolTip = reason or usual
 
 
+def sections(ui) -> list:
+    """The collapsible sections of a panel; `ui` has its named widgets."""
+    return [widget for name, widget in vars(ui).items() if name.endswith("CollapsibleButton")]
+
+
+def measuring_texts(ui):
+    """Timer that soon after its start lets the sections of a panel give their texts the height that they need.
+
+    Qt finds the height of a wrapped text that was hidden only the second time that it lays out a form.
+    """
+    timer = qt.QTimer()
+    timer.setSingleShot(True)
+    timer.connect("timeout()", lambda: [section.layout().update() for section in sections(ui)])
+    return timer
+
+
 def show_date(edit, date: datetime) -> None:
     """Show the day of a date, unless it is shown already."""
     if edit.date.toString("yyyy-MM-dd") != f"{date:%Y-%m-%d}":

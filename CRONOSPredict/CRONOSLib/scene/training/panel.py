@@ -8,6 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from CRONOSLib.errors import CronosError
+from CRONOSLib.scene.panel.widgets import measuring_texts
 from CRONOSLib.scene.training.advanced_section import AdvancedSection
 from CRONOSLib.scene.training.closing import CloseFilter
 from CRONOSLib.scene.training.cohort_section import CohortSection
@@ -27,6 +28,7 @@ class TrainPanel:
     def __init__(self, ui, on_use: Callable[[str], None]) -> None:
         self.state = TrainState(self._refresh)
         self._busy = False
+        self._measure_texts = measuring_texts(ui)
         self.cohort = CohortSection(ui, self.state)
         self.method = MethodSection(ui, self.state)
         self.run = RunSection(ui, self.state, on_use)
@@ -56,6 +58,7 @@ class TrainPanel:
     def close(self) -> None:
         """The application or the module ends; a run goes on."""
         self.show(None)
+        self._measure_texts.stop()
         self._filter.remove()
 
     def _window_closes(self) -> None:
@@ -80,3 +83,4 @@ class TrainPanel:
                 section.refresh()
         finally:
             self._busy = False
+        self._measure_texts.start(0)
