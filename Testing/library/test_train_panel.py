@@ -84,6 +84,11 @@ def chart(panel, name: str):
     return panel.getParameterNode().parameterNode.GetNodeReference(f"CRONOS.{name}")
 
 
+def series_of(of) -> set[str]:
+    """IDs of the series of a chart."""
+    return {of.GetNthPlotSeriesNodeID(index) for index in range(of.GetNumberOfPlotSeriesNodes())}
+
+
 def column(series, name: str) -> list[float]:
     values = series.GetTableNode().GetTable().GetColumnByName(name)
     return [values.GetValue(row) for row in range(values.GetNumberOfTuples())]
@@ -359,6 +364,38 @@ def test_curves_show_the_loss_and_the_skill_above_copying(panel, finished_traini
     loss, mean = (chart(panel, "CRONOSTrainLoss").GetNthPlotSeriesNode(index) for index in (0, 1))
     assert column(loss, "Step") == [10, 20]
     assert column(mean, "Running mean") == pytest.approx(2 * [sum(column(loss, "Loss")) / 2])
+
+
+def test_new_points_come_to_a_plot_view_as_series_of_their_own(panel) -> None:
+    from CRONOSLib.scene.training.charts import Curves, draw_curves
+
+    owner = panel.getParameterNode().parameterNode
+    draw_curves(owner, Curves((10.0,), (0.5,), (10.0,), (0.1,)), 20)
+    losses = chart(panel, "CRONOSTrainLoss")
+    seen, came = series_of(losses), set()
+
+    def look(caller, event) -> None:  # as the view does, which fits its axes to what is added
+        shown = series_of(losses)
+        came.update(shown - seen)
+        seen.clear()
+        seen.update(shown)
+
+    losses.AddObserver("ModifiedEvent", look)
+    draw_curves(owner, Curves((10.0, 20.0), (0.5, 0.25), (10.0, 20.0), (0.1, 0.2)), 20)
+    assert came == series_of(losses)
+
+
+def test_no_line_has_less_than_two_points_which_slicer_reports_as_an_error(panel) -> None:
+    from CRONOSLib.scene.training.charts import Curves, draw_curves
+
+    owner = panel.getParameterNode().parameterNode
+    draw_curves(owner, Curves(), 20)
+    assert not series_of(chart(panel, "CRONOSTrainLoss"))
+    assert len(series_of(chart(panel, "CRONOSTrainSkill"))) == 1  # copying
+    draw_curves(owner, Curves((10.0,), (0.5,), (10.0,), (0.1,)), 20)
+    _copying, skill = (chart(panel, "CRONOSTrainSkill").GetNthPlotSeriesNode(index) for index in (0, 1))
+    assert column(skill, "Step") == [10, 10]
+    assert column(skill, "Validation skill") == pytest.approx([0.1, 0.1])
 
 
 def test_a_finished_run_is_found_in_the_next_session(open_panel, finished_training: Path) -> None:

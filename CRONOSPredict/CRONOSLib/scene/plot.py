@@ -9,7 +9,7 @@ import slicer
 import vtk
 
 from CRONOSLib.scene.course import Point
-from CRONOSLib.scene.tables import set_columns
+from CRONOSLib.scene.tables import for_a_line, set_columns
 from CRONOSLib.scene.timeline import TimelineNodes, place_in_folder
 
 _CHART_ROLE = "CRONOS.Chart"
@@ -32,7 +32,7 @@ class PlotWords:
 
 def plot_course(timeline: TimelineNodes, points: Sequence[Point], words: PlotWords) -> slicer.vtkMRMLPlotChartNode:
     """Chart, series and tables of a quantity over time, beside the sequence; those of an earlier course are reused."""
-    real, made = ([point for point in points if point.real is taken] for taken in (True, False))
+    real, made = (for_a_line([point for point in points if point.real is taken]) for taken in (True, False))
     real_table = _table(timeline, "Real", words, real, {words.real: [point.value for point in real]})
     forecasts = {
         words.forecast: [point.value for point in made],
@@ -49,14 +49,19 @@ def plot_course(timeline: TimelineNodes, points: Sequence[Point], words: PlotWor
     lines.append(_line(timeline, table, words, words.forecast, style.LineStyleSolid, style.MarkerStyleCircle))
     lines.append(_line(timeline, real_table, words, words.real, style.LineStyleNone, style.MarkerStyleSquare))
     lines[-1].SetColor(*_REAL_COLOR)
-    chart.RemoveAllPlotSeriesNodeIDs()
-    for line in lines:
-        chart.AddAndObservePlotSeriesNodeID(line.GetID())
+    add_series(chart, lines)
     chart.SetTitle(timeline.last.GetName())
     chart.SetXAxisTitle(words.time)
     chart.SetYAxisTitle(words.quantity)
     place_in_folder(timeline, real_table, table, chart, *lines)
     return chart
+
+
+def add_series(chart: slicer.vtkMRMLPlotChartNode, series: Sequence[slicer.vtkMRMLPlotSeriesNode]) -> None:
+    """Let a chart show these series anew: a plot view fits its axes to series that come, not to those that change."""
+    chart.RemoveAllPlotSeriesNodeIDs()
+    for one in series:
+        chart.AddAndObservePlotSeriesNodeID(one.GetID())
 
 
 def chart_of(timeline: TimelineNodes) -> slicer.vtkMRMLPlotChartNode | None:

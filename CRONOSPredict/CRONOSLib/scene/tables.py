@@ -1,12 +1,15 @@
-"""Columns of numbers in table nodes."""
+"""Columns of numbers in table nodes, as plots draw them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import slicer
 from vtk.util.numpy_support import numpy_to_vtk
+
+T = TypeVar("T")
 
 
 def set_columns(table: slicer.vtkMRMLTableNode, columns: Mapping[str, Sequence[float]]) -> None:
@@ -18,3 +21,8 @@ def set_columns(table: slicer.vtkMRMLTableNode, columns: Mapping[str, Sequence[f
         column.SetName(name)
         table.AddColumn(column)
     table.EndModify(modifying)
+
+
+def for_a_line(points: Sequence[T]) -> Sequence[T]:
+    """A lone point twice: Slicer's plot views report an error for a line of one point."""
+    return [*points, *points] if len(points) == 1 else points

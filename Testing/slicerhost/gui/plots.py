@@ -13,7 +13,7 @@ _MARKERS = {"circle": "o", "square": "s", "cross": "x", "plus": "+", "diamond": 
 
 
 def chart_picture(chart: slicer.vtkMRMLPlotChartNode, width: int, height: int) -> QtGui.QImage:
-    """The chart in pixels. Raises when a series names a column that its table lacks."""
+    """The chart in pixels. Raises when a series names a column that its table lacks, or has one point."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -25,6 +25,8 @@ def chart_picture(chart: slicer.vtkMRMLPlotChartNode, width: int, height: int) -
     axes.grid(alpha=0.3)
     if not chart.GetXAxisRangeAuto():
         axes.set_xlim(chart.GetXAxisRange())
+    if not chart.GetYAxisRangeAuto():
+        axes.set_ylim(chart.GetYAxisRange())
     if chart.GetYAxisLogScale():
         axes.set_yscale("log")
     if chart.GetLegendVisibility():
@@ -40,6 +42,8 @@ def _draw(axes, series: slicer.vtkMRMLPlotSeriesNode) -> None:
         width = min((right - left for left, right in itertools.pairwise(x)), default=1.0)
         axes.bar(x, y, 0.9 * width, color=series.GetColor(), label=series.GetName())
         return
+    if len(x) == 1:
+        raise ValueError("Slicer reports an error for a line of one point, whenever it is drawn.")
     axes.plot(
         x,
         y,

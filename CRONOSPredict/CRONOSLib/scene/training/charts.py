@@ -15,11 +15,13 @@ from slicer.i18n import tr as _
 from CRONOSLib.scene.arrangements import GAPS_PLOT, LOSS_PLOT, SKILL_PLOT, training_curves, training_gaps
 from CRONOSLib.scene.layouts import set_layout
 from CRONOSLib.scene.panel.target import unit_words
-from CRONOSLib.scene.tables import set_columns
+from CRONOSLib.scene.plot import add_series
+from CRONOSLib.scene.tables import for_a_line, set_columns
 from CRONOSLib.scene.training.patients import FoundPatients
 
 _GREEN, _BLUE, _GREY = (0.3, 0.6, 0.16), (0.16, 0.38, 0.66), (0.65, 0.65, 0.65)
 _SMOOTHED = 9  # neighbouring points of the loss that are averaged
+_BELOW, _ABOVE = 0.1, 0.4  # room below and above the skill, as parts of its range: the legend stands above
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,17 @@ def draw_curves(owner: slicer.vtkMRMLNode, curves: Curves, steps: int) -> None:
     usual = _("Running mean")
     each = _series(owner, "Loss", loss, {step: curves.steps, loss: curves.loss}, _GREY, line)
     mean = _series(owner, "Mean", usual, {step: curves.steps, usual: curves.smooth_loss}, _BLUE, line)
-    losses = _chart(owner, LOSS_PLOT, loss, step, loss, [each, mean])
+    losses = _chart(owner, LOSS_PLOT, loss, step, loss, [each, mean] if curves.loss else [])
     losses.SetYAxisLogScale(bool(curves.loss) and min(curves.loss) > 0)
     base = _series(owner, "Copying", copying, {step: (0, steps), copying: (0, 0)}, _GREY, line)
     base.SetLineStyle(base.LineStyleDash)
     measured = _series(owner, "Skill", skill, {step: curves.validated, skill: curves.skill}, _GREEN, line)
     measured.SetMarkerStyle(measured.MarkerStyleCircle)
     title = _("Validation skill: 0 is copying the last scan, 1 is perfect")
-    skills = _chart(owner, SKILL_PLOT, title, step, skill, [base, measured])
+    skills = _chart(owner, SKILL_PLOT, title, step, skill, [base, measured] if curves.skill else [base])
+    low, high = min((0.0, *curves.skill)), max((0.0, *curves.skill))
+    skills.SetYAxisRangeAuto(False)
+    skills.SetYAxisRange(low - _BELOW * (high - low or 1), high + _ABOVE * (high - low or 1))
     for chart in (losses, skills):
         chart.SetXAxisRangeAuto(False)
         chart.SetXAxisRange(0, steps)
@@ -123,11 +128,7 @@ def _chart(
     chart.SetTitle(title)
     chart.SetXAxisTitle(x)
     chart.SetYAxisTitle(y)
-    wanted = [one.GetID() for one in series]
-    if [chart.GetNthPlotSeriesNodeID(index) for index in range(chart.GetNumberOfPlotSeriesNodes())] != wanted:
-        chart.RemoveAllPlotSeriesNodeIDs()
-        for identifier in wanted:
-            chart.AddAndObservePlotSeriesNodeID(identifier)
+    add_series(chart, series)
     return chart
 
 
@@ -141,7 +142,8 @@ def _series(
 ) -> slicer.vtkMRMLPlotSeriesNode:
     """One series with a table of its own: the first column along x, the second along y."""
     table = _node(owner, f"{name}Table", "vtkMRMLTableNode", label)
-    set_columns(table, columns)
+    line = kind == slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter
+    set_columns(table, {name: for_a_line(values) if line else values for name, values in columns.items()})
     series = _node(owner, f"{name}Series", "vtkMRMLPlotSeriesNode", label)
     x, y = columns
     series.SetPlotType(kind)
