@@ -84,7 +84,7 @@ class TimeSection:
         """Sequence and plot in the views."""
         timeline, layouts = timeline_of(self._state.last_scan), slicer.app.layoutManager()
         if timeline is not None and layouts is not None:
-            show_timeline(layouts, timeline, chart_of(timeline), _("Through time"))
+            show_timeline(layouts, timeline, chart_of(timeline), _("Time"))
 
     def stop(self) -> None:
         """The scene goes: nothing half-made stays."""
