@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from CRONOSLib.imaging.preparation import Preprocessing
 from CRONOSLib.imaging.registration import Alignment
 from CRONOSLib.methods.registry import create_method
 from CRONOSLib.series import LongitudinalSeries, Scan, TimeSource, TimeUnit
+from CRONOSLib.training.run_folder import RunFolder
 from CRONOSLib.worker.client import WorkerClient
 from odd_worker import odd_command
 from small_training import SMALL
@@ -67,6 +69,23 @@ def growing_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
             visits.append(Visit(float(day), path))
         patients.append(Patient(f"sub-{number:02}", split, tuple(visits)))
     write_cohort(folder, patients, name="growing-heads")
+    return folder
+
+
+@pytest.fixture
+def own_cohort(growing_cohort: Path, tmp_path: Path) -> Path:
+    """A copy of the cohort, to spoil."""
+    return Path(shutil.copytree(growing_cohort, tmp_path / "cohort", ignore=shutil.ignore_patterns("prepared")))
+
+
+@pytest.fixture(scope="session")
+def finished_run(growing_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The folder of a run that went to its end."""
+    from CRONOSLib.training.fit import fit
+    from small_run import METHOD, SETTINGS
+
+    folder = RunFolder(tmp_path_factory.mktemp("run") / "finished")
+    fit(growing_cohort, METHOD, folder.path, SETTINGS)
     return folder
 
 

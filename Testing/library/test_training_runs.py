@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from CRONOSLib.bundles.store import load_bundle
@@ -22,15 +20,12 @@ from CRONOSLib.bundles.weights import load_method
 from CRONOSLib.cli import app
 from CRONOSLib.cohorts.manifest import Cohort, Patient, Visit, read_cohort, write_cohort
 from CRONOSLib.commands.settings_words import with_words
-from CRONOSLib.errors import CohortError, MethodError, OutOfMemoryError, OutputError, TrainingStopped
-from CRONOSLib.imaging.grid import GridSpec
-from CRONOSLib.imaging.preparation import Preprocessing
+from CRONOSLib.errors import CohortError, MethodError, OutOfMemoryError, TrainingStopped
 from CRONOSLib.methods.registry import create_method
 from CRONOSLib.series import TimeUnit
 from CRONOSLib.training.augmentation import augment
 from CRONOSLib.training.averaging import moving_average
 from CRONOSLib.training.batches import Batches, Steps
-from CRONOSLib.training.checkpoints import WholeCheckpoints
 from CRONOSLib.training.fit import fit
 from CRONOSLib.training.memory import MemoryEstimate, estimate_memory
 from CRONOSLib.training.module import TrainedMethod
@@ -39,40 +34,9 @@ from CRONOSLib.training.processes import Processes
 from CRONOSLib.training.run_folder import RunFolder, RunState, RunStatus
 from CRONOSLib.training.settings import AugmentationSettings, TrainSettings
 from CRONOSLib.training.time_scale import time_scale_of
+from small_run import METHOD, SETTINGS, stop_at
 from torch.optim.swa_utils import AveragedModel
 from typer.testing import CliRunner
-
-METHOD = "cronos-continuous"
-SETTINGS = TrainSettings(
-    steps=6,
-    method_settings={"network": {"unet": {"width": 4, "multipliers": [1, 2], "embedding": 16, "groups": 2}}},
-    preprocessing=Preprocessing(GridSpec(spacing_mm=6.0)),
-    accumulate=2,
-    batch_size=1,
-    validate_every=3,
-    every_draw=False,
-    precision="32-true",
-    learning_rate=5e-3,
-)
-
-
-@pytest.fixture(scope="module")
-def cohort(growing_cohort: Path) -> Path:
-    return growing_cohort
-
-
-@pytest.fixture
-def own_cohort(cohort: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
-    return Path(shutil.copytree(cohort, tmp_path / "cohort", ignore=shutil.ignore_patterns("prepared")))
-
-
-@pytest.fixture(scope="module")
-def finished(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """The folder of a run that went to its end."""
-    folder = RunFolder(tmp_path_factory.mktemp("run") / "finished")
-    fit(cohort, METHOD, folder.path, SETTINGS)
-    return folder
 
 
 def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
@@ -92,33 +56,35 @@ def rows(folder: RunFolder) -> list[dict[str, str]]:
 # --- the folder ---------------------------------------------------------------------------------------------------
 
 
-def test_a_finished_run_says_so_and_draws_its_curves(finished: RunFolder) -> None:
-    status = finished.status()
+def test_a_finished_run_says_so_and_draws_its_curves(finished_run: RunFolder) -> None:
+    status = finished_run.status()
     assert status is not None
     assert (status.state, status.step, status.steps, status.pid) == (RunState.DONE, 6, 6, os.getpid())
-    assert status.best_skill == pytest.approx(max(float(row["validation_skill"]) for row in rows(finished)), rel=1e-5)
-    assert [row["step"] for row in rows(finished)] == ["3", "6"]
-    assert not finished.runs
-    assert "validation skill" in (finished.path / "log.txt").read_text()
+    assert status.best_skill == pytest.approx(
+        max(float(row["validation_skill"]) for row in rows(finished_run)), rel=1e-5
+    )
+    assert [row["step"] for row in rows(finished_run)] == ["3", "6"]
+    assert not finished_run.runs
+    assert "validation skill" in (finished_run.path / "log.txt").read_text()
 
 
-def test_what_the_run_says_moves_forward(cohort: Path, tmp_path: Path) -> None:
+def test_what_the_run_says_moves_forward(growing_cohort: Path, tmp_path: Path) -> None:
     heard: list[RunStatus] = []
-    fit(cohort, METHOD, tmp_path, replace(SETTINGS, steps=1, validate_every=1), on_status=heard.append)
+    fit(growing_cohort, METHOD, tmp_path, replace(SETTINGS, steps=1, validate_every=1), on_status=heard.append)
     states = [status.state for status in heard]
     assert sorted(states, key=list(RunState).index) == states
     assert set(states) == {RunState.PREPARING, RunState.TRAINING, RunState.EVALUATING, RunState.DONE}
 
 
-def test_the_record_repeats_the_run(finished: RunFolder, tmp_path: Path) -> None:
+def test_the_record_repeats_the_run(finished_run: RunFolder, tmp_path: Path) -> None:
     again = RunFolder(tmp_path / "again")
-    words = ["train", "--config", str(finished.record), "--out", str(again.path)]
+    words = ["train", "--config", str(finished_run.record), "--out", str(again.path)]
     result = CliRunner().invoke(app, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert same(finished, again)
+    assert same(finished_run, again)
 
 
-def test_a_setting_that_is_typed_leaves_what_lies_beside_it(cohort: Path, tmp_path: Path) -> None:
+def test_a_setting_that_is_typed_leaves_what_lies_beside_it(growing_cohort: Path, tmp_path: Path) -> None:
     known = {"preprocessing": {"grid": {"spacing_mm": 3.0, "multiple": 4}, "alignment": "off"}}
     typed = with_words(known, ["preprocessing.grid.spacing_mm=4", "precision=32-true", "augmentation.flip=false"])
     assert typed["preprocessing"] == {"grid": {"spacing_mm": 4, "multiple": 4}, "alignment": "off"}
@@ -127,7 +93,7 @@ def test_a_setting_that_is_typed_leaves_what_lies_beside_it(cohort: Path, tmp_pa
         words = [
             "train",
             "--cohort",
-            str(cohort),
+            str(growing_cohort),
             "--out",
             str(tmp_path / "run"),
             "--set",
@@ -140,68 +106,50 @@ def test_a_setting_that_is_typed_leaves_what_lies_beside_it(cohort: Path, tmp_pa
 
 
 def test_a_run_that_is_stopped_by_a_file_goes_on_to_the_same_weights(
-    finished: RunFolder, cohort: Path, tmp_path: Path
+    finished_run: RunFolder, growing_cohort: Path, tmp_path: Path
 ) -> None:
     folder = RunFolder(tmp_path / "stopped")
-    stop_at(4, folder.ask_to_stop, folder, cohort)
+    stop_at(4, folder.ask_to_stop, folder, growing_cohort)
     assert int(rows(folder)[-1]["step"]) == 3
-    fit(cohort, METHOD, folder.path, SETTINGS)
-    assert same(folder, finished)
+    fit(growing_cohort, METHOD, folder.path, SETTINGS)
+    assert same(folder, finished_run)
     assert [row["step"] for row in rows(folder)] == ["3", "6"]
 
 
 def test_a_run_that_is_terminated_goes_on_to_the_same_weights(
-    finished: RunFolder, cohort: Path, tmp_path: Path
+    finished_run: RunFolder, growing_cohort: Path, tmp_path: Path
 ) -> None:
     folder = RunFolder(tmp_path / "terminated")
-    stop_at(2, lambda: os.kill(os.getpid(), signal.SIGTERM), folder, cohort)
-    fit(cohort, METHOD, folder.path, SETTINGS)
-    assert same(folder, finished)
+    stop_at(2, lambda: os.kill(os.getpid(), signal.SIGTERM), folder, growing_cohort)
+    fit(growing_cohort, METHOD, folder.path, SETTINGS)
+    assert same(folder, finished_run)
 
 
-def test_a_stop_that_is_asked_while_a_run_starts_is_heard_once(cohort: Path, tmp_path: Path) -> None:
+def test_a_stop_that_is_asked_while_a_run_starts_is_heard_once(growing_cohort: Path, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.ask_to_stop()
     with pytest.raises(TrainingStopped, match="goes on from here"):
-        fit(cohort, METHOD, folder.path, replace(SETTINGS, steps=1))
+        fit(growing_cohort, METHOD, folder.path, replace(SETTINGS, steps=1))
     assert not folder.stop_file.exists()
-    assert fit(cohort, METHOD, folder.path, replace(SETTINGS, steps=1)) is not None
+    assert fit(growing_cohort, METHOD, folder.path, replace(SETTINGS, steps=1)) is not None
 
 
-def stop_at(step: int, ask: Callable[[], None], folder: RunFolder, cohort: Path) -> None:
-    """Ask while that step is computed."""
-    compute = TrainedMethod.training_step
-
-    def asked_meanwhile(method: TrainedMethod, *batches) -> None:
-        if method.global_step == step - 1:
-            ask()
-        compute(method, *batches)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainedMethod, "training_step", asked_meanwhile)
-        with pytest.raises(TrainingStopped, match=f"step {step} of 6"):
-            fit(cohort, METHOD, folder.path, SETTINGS)
-    status = folder.status()
-    assert status is not None
-    assert status.state is RunState.STOPPED
-
-
-def test_two_processes_do_not_train_in_one_folder(cohort: Path, tmp_path: Path) -> None:
+def test_two_processes_do_not_train_in_one_folder(growing_cohort: Path, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     with folder.held():
         assert folder.runs
         with pytest.raises(CohortError, match="Another process"):
-            fit(cohort, METHOD, tmp_path, SETTINGS)
+            fit(growing_cohort, METHOD, tmp_path, SETTINGS)
     assert folder.status() is None
 
 
-def test_a_run_without_better_skill_ends_early(cohort: Path, tmp_path: Path) -> None:
+def test_a_run_without_better_skill_ends_early(growing_cohort: Path, tmp_path: Path) -> None:
     settings = replace(SETTINGS, steps=50, validate_every=1, patience=2, learning_rate=0.0)
-    fit(cohort, METHOD, tmp_path, settings)
+    fit(growing_cohort, METHOD, tmp_path, settings)
     assert [int(row["step"]) for row in rows(RunFolder(tmp_path))] == [1, 2, 3]
 
 
-def test_checkpoints_come_by_the_clock_too(cohort: Path, tmp_path: Path) -> None:
+def test_checkpoints_come_by_the_clock_too(growing_cohort: Path, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "timed")
     settings = replace(SETTINGS, validate_every=6, checkpoint_minutes=1e-9)
     seen = []
@@ -213,7 +161,7 @@ def test_checkpoints_come_by_the_clock_too(cohort: Path, tmp_path: Path) -> None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainedMethod, "training_step", seen_before)
-        fit(cohort, METHOD, folder.path, settings)
+        fit(growing_cohort, METHOD, folder.path, settings)
     assert seen == [False, True, True, True, True, True]
 
 
@@ -232,31 +180,33 @@ def test_averaged_weights_follow_their_formula() -> None:
     assert average.module.weight.item() == pytest.approx(expected)
 
 
-def test_the_bundle_holds_the_averaged_weights(finished: RunFolder) -> None:
-    checkpoint = torch.load(finished.best, weights_only=True)
+def test_the_bundle_holds_the_averaged_weights(finished_run: RunFolder) -> None:
+    checkpoint = torch.load(finished_run.best, weights_only=True)
     averaged, current = checkpoint["state_dict"], checkpoint["current_model_state"]
     assert any(not torch.equal(averaged[name], current[name]) for name in current)
-    for name, value in weights(finished).items():
+    for name, value in weights(finished_run).items():
         assert torch.equal(value, averaged[f"method.{name}"].half().float())
 
 
-def test_fine_tuning_starts_from_the_weights_of_the_bundle(finished: RunFolder, cohort: Path, tmp_path: Path) -> None:
-    source = str(finished.bundle)
+def test_fine_tuning_starts_from_the_weights_of_the_bundle(
+    finished_run: RunFolder, growing_cohort: Path, tmp_path: Path
+) -> None:
+    source = str(finished_run.bundle)
     settings = TrainSettings(
         steps=1, start_from=source, learning_rate=0.0, every_draw=False, precision="32-true", batch_size=1
     )
-    result = fit(cohort, METHOD, tmp_path / "tuned", settings)
-    assert same(RunFolder(tmp_path / "tuned"), finished)
+    result = fit(growing_cohort, METHOD, tmp_path / "tuned", settings)
+    assert same(RunFolder(tmp_path / "tuned"), finished_run)
     assert result is not None
-    assert result.bundle.training["started_from_sha256"] == load_bundle(finished.bundle).weights_sha256
+    assert result.bundle.training["started_from_sha256"] == load_bundle(finished_run.bundle).weights_sha256
     assert result.bundle.preprocessing == SETTINGS.preprocessing
     with pytest.raises(MethodError, match="of method 'cronos-continuous'"):
-        fit(cohort, "cronos-discrete", tmp_path / "other", settings)
+        fit(growing_cohort, "cronos-discrete", tmp_path / "other", settings)
 
 
-def test_every_process_takes_its_share_of_the_same_batches(cohort: Path) -> None:
+def test_every_process_takes_its_share_of_the_same_batches(growing_cohort: Path) -> None:
     settings = replace(SETTINGS, accumulate=4, time_scale=100.0)
-    batches = Batches(prepare_patients(read_cohort(cohort), "train", settings.cohort_preprocessing()), settings)
+    batches = Batches(prepare_patients(read_cohort(growing_cohort), "train", settings.cohort_preprocessing()), settings)
     (alone,) = list(Steps(batches, first=5))
     shared = [next(iter(Steps(batches, first=5, rank=rank, world=2))) for rank in (0, 1)]
     interleaved = [batch for pair in zip(*shared) for batch in pair]
@@ -316,12 +266,12 @@ def srun(rank: str, port: int) -> dict[str, str]:
 
 @pytest.mark.parametrize("starter", [torchrun, srun])
 def test_two_processes_learn_what_one_learns(
-    finished: RunFolder, tmp_path: Path, starter: Callable[[str, int], dict[str, str]]
+    finished_run: RunFolder, tmp_path: Path, starter: Callable[[str, int], dict[str, str]]
 ) -> None:
     """Over gloo: a step of two batches, one in each."""
     folder, port = RunFolder(tmp_path / "two"), free_port()
     common = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", RUN, "train", "--config", str(finished.record), "--out", str(folder.path)]
+    command = [sys.executable, "-c", RUN, "train", "--config", str(finished_run.record), "--out", str(folder.path)]
     processes = [
         subprocess.Popen(
             command, env=common | starter(rank, port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -330,9 +280,9 @@ def test_two_processes_learn_what_one_learns(
     ]
     said = [process.communicate(timeout=240)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
-    for name, value in weights(finished).items():
+    for name, value in weights(finished_run).items():
         torch.testing.assert_close(weights(folder)[name], value, rtol=0, atol=1e-3)
-    for two, one in zip(rows(folder), rows(finished)):
+    for two, one in zip(rows(folder), rows(finished_run)):
         assert float(two["loss"]) == pytest.approx(float(one["loss"]), rel=1e-5)
 
 
@@ -367,13 +317,13 @@ def test_a_batch_fills_the_memory_but_not_more() -> None:
         replace(estimate, free=150).batch_size(50)
 
 
-def test_an_automatic_batch_is_recorded_and_kept(cohort: Path, tmp_path: Path) -> None:
+def test_an_automatic_batch_is_recorded_and_kept(growing_cohort: Path, tmp_path: Path) -> None:
     settings = replace(SETTINGS, steps=1, batch_size=0)
-    fit(cohort, METHOD, tmp_path, settings)
+    fit(growing_cohort, METHOD, tmp_path, settings)
     chosen = json.loads((tmp_path / "run.json").read_text())["settings"]["batch_size"]
     assert chosen == 6  # as many as there are
     assert "batches of 6" in (tmp_path / "log.txt").read_text()
-    fit(cohort, METHOD, tmp_path, settings)
+    fit(growing_cohort, METHOD, tmp_path, settings)
 
 
 def cohort_in(unit: TimeUnit, *times: tuple[float, ...]) -> Cohort:
@@ -397,95 +347,3 @@ def test_a_bundle_counts_as_its_cohort_does(own_cohort: Path, tmp_path: Path) ->
     result = fit(own_cohort, METHOD, tmp_path / "run", replace(SETTINGS, steps=1))
     assert result is not None
     assert (result.bundle.time_unit, result.bundle.time_scale) == (TimeUnit.SECOND, 140.0)
-
-
-# --- what is refused ----------------------------------------------------------------------------------------------
-
-
-def test_two_patients_are_too_few(own_cohort: Path, tmp_path: Path) -> None:
-    known = read_cohort(own_cohort)
-    write_cohort(own_cohort, known.patients[:2], name="two")
-    with pytest.raises(CohortError, match="No patient of 'cohort' in the validation split has two visits"):
-        fit(own_cohort, METHOD, tmp_path / "run", SETTINGS)
-    status = RunFolder(tmp_path / "run").status()
-    assert status is not None
-    assert status.state is RunState.FAILED
-    assert "validation split" in status.message
-
-
-def test_a_scan_in_two_splits_is_refused(own_cohort: Path, tmp_path: Path) -> None:
-    shutil.copy(own_cohort / "sub-00" / "day-140.nrrd", own_cohort / "sub-09" / "day-140.nrrd")
-    with pytest.raises(CohortError, match=r"'sub-09' at time 140 \(test split\) is also one of patient 'sub-00'"):
-        fit(own_cohort, METHOD, tmp_path / "run", SETTINGS)
-
-
-def test_a_scan_twice_in_a_patient_is_refused(own_cohort: Path, tmp_path: Path) -> None:
-    shutil.copy(own_cohort / "sub-03" / "day-0.nrrd", own_cohort / "sub-03" / "day-140.nrrd")
-    with pytest.raises(CohortError, match="'sub-03' at time 140"):
-        fit(own_cohort, METHOD, tmp_path / "run", SETTINGS)
-
-
-def test_a_loss_that_is_no_number_names_the_patients_and_keeps_the_checkpoint(own_cohort: Path, tmp_path: Path) -> None:
-    """A broken voxel in a prepared patient, after the first validation."""
-    folder = RunFolder(tmp_path / "run")
-    stop_at(3, folder.ask_to_stop, folder, own_cohort)
-    before = folder.last.read_bytes()
-    settings = replace(SETTINGS, time_scale=365.25)
-    patients = prepare_patients(read_cohort(own_cohort), "train", settings.cohort_preprocessing())
-    broken = Batches(patients, settings).subjects(3)[0]
-    (file,) = own_cohort.glob(f"prepared/*/{broken}/visits.npy")
-    visits = np.load(file)
-    visits[..., 4, 4, 4] = np.nan
-    np.save(file, visits)
-    with pytest.raises(CohortError, match=rf"step 4 is no finite number; its patients are .*{broken}"):
-        fit(own_cohort, METHOD, folder.path, SETTINGS)
-    assert folder.last.read_bytes() == before
-    status = folder.status()
-    assert status is not None
-    assert status.state is RunState.FAILED
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
-    path = tmp_path / "last.ckpt"
-    WholeCheckpoints().save_checkpoint({"step": 1}, path)
-    (tmp_path / ".last.ckpt.part").symlink_to("/dev/full")
-    with pytest.raises(OutputError, match="Free space"):
-        WholeCheckpoints().save_checkpoint({"step": 2}, path)
-    assert torch.load(path, weights_only=True) == {"step": 1}
-
-
-def test_a_cohort_that_was_made_anew_is_another_one(own_cohort: Path, tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
-    stop_at(3, folder.ask_to_stop, folder, own_cohort)
-    known = read_cohort(own_cohort)
-    write_cohort(own_cohort, known.patients[1:], name="smaller")
-    with pytest.raises(CohortError, match="another cohort"):
-        fit(own_cohort, METHOD, folder.path, SETTINGS)
-
-
-def test_other_settings_are_named(finished: RunFolder, cohort: Path) -> None:
-    other = replace(SETTINGS, learning_rate=1e-3, augmentation=AugmentationSettings(noise=0.1))
-    with pytest.raises(CohortError, match=r"settings.augmentation.noise, settings.learning_rate"):
-        fit(cohort, METHOD, finished.path, other)
-
-
-@pytest.mark.parametrize(("spoil", "sentence"), [("other", "another configuration"), ("cut", "damaged")])
-def test_a_checkpoint_that_is_not_of_this_run_is_refused(
-    finished: RunFolder, cohort: Path, tmp_path: Path, spoil: str, sentence: str
-) -> None:
-    folder = RunFolder(Path(shutil.copytree(finished.path, tmp_path / "run")))
-    if spoil == "cut":
-        folder.last.write_bytes(finished.last.read_bytes()[:1000])
-    else:
-        wider = create_method(METHOD, {"network": {"unet": {"width": 8}}})
-        state = {f"method.{name}": value for name, value in wider.state_dict().items()}
-        torch.save({"state_dict": state}, folder.last)
-    with pytest.raises(CohortError, match=sentence):
-        fit(cohort, METHOD, folder.path, SETTINGS)
-
-
-@pytest.mark.parametrize("wrong", [{"ema": 1.0}, {"accumulate": 0}, {"batch_size": -1}, {"time_scale": -1.0}])
-def test_settings_without_sense_are_refused(wrong: dict) -> None:
-    with pytest.raises(MethodError, match=next(iter(wrong))):
-        replace(SETTINGS, **wrong)
