@@ -65,8 +65,11 @@ def test_a_run_started_from_a_shell_is_followed_by_its_own_record(finished_train
     assert order.settings["steps"] == 20
 
 
-def test_a_process_that_ends_without_a_word_is_told_by_its_last_one(tmp_path: Path, monkeypatch) -> None:
-    says = [sys.executable, "-c", "import sys; print('no such thing', file=sys.stderr); sys.exit(1)"]
+@pytest.mark.parametrize("launcher", ["", "error: [PythonSlicer] exit abnormally - Report the problem."])
+def test_a_process_that_ends_without_a_word_is_told_by_its_last_one(tmp_path: Path, monkeypatch, launcher: str) -> None:
+    """Slicer's launcher has the very last word of a Python that was killed, and nothing to say."""
+    lines = f"no such thing\n{launcher}"
+    says = [sys.executable, "-c", f"import sys; print({lines!r}, file=sys.stderr); sys.exit(1)"]
     monkeypatch.setattr("CRONOSLib.training.detached.training_command", lambda *words: says)
     run = begin(TrainingOrder(tmp_path / "cohort", tmp_path / "run"))
     with pytest.raises(CronosError, match=r"ended before the run did\..* last words: no such thing"):
