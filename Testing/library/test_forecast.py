@@ -185,7 +185,7 @@ def test_weeks_are_understood_by_a_bundle_that_counts_days(growing_series: MakeS
 def test_milliseconds_are_refused_by_a_bundle_that_counts_days_unless_rescaled(
     beating_series: LongitudinalSeries, bundle: Bundle
 ) -> None:
-    with pytest.raises(MethodError, match=r"in ms.*such as linear.*--rescale-time"):
+    with pytest.raises(MethodError, match=r"in ms.*cronos-continuous-sim-cine.*such as linear.*--rescale-time"):
         forecast(beating_series, 150.0, bundle=bundle)
     result = forecast(beating_series, 150.0, bundle=bundle, options=ForecastOptions(rescale_time=True, device="cpu"))
     assert any("mean gap of 50 ms counts as 60 days" in warning for warning in result.warnings)

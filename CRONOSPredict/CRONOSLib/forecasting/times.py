@@ -8,6 +8,7 @@ from datetime import datetime
 import numpy as np
 
 from CRONOSLib.bundles.bundle import Bundle
+from CRONOSLib.bundles.store import list_bundles
 from CRONOSLib.dates import parse_when
 from CRONOSLib.errors import MethodError
 from CRONOSLib.series import LongitudinalSeries, TimeUnit
@@ -85,11 +86,14 @@ def _mean_gap(series: LongitudinalSeries) -> float:
 
 
 def _check_unit(series: LongitudinalSeries, bundle: Bundle) -> None:
-    if series.unit.within_one_exam != bundle.time_unit.within_one_exam:
+    within = series.unit.within_one_exam
+    if within != bundle.time_unit.within_one_exam:
+        fitting = [known.name for known in list_bundles() if known.time_unit.within_one_exam == within]
+        others = f"one of {', '.join(fitting)} if it suits the patient, " if fitting else ""
         raise MethodError(
             f"The times of the scans are in {series.unit.plural}, but bundle '{bundle.name}' was trained on scans "
-            f"that lie {bundle.time_unit.plural} apart. Choose a method without bundle, such as linear, or let their "
-            "mean gap count as the bundle's typical gap (--rescale-time)."
+            f"that lie {bundle.time_unit.plural} apart. Choose {others}a method without bundle, such as linear, or let "
+            "their mean gap count as the bundle's typical gap (--rescale-time)."
         )
 
 
