@@ -181,6 +181,28 @@ def test_the_change_is_measured_inside_each_segment_or_a_box_too(filled) -> None
     assert 0 < float(table.item(5, 2).text()) < 24**3 / 1000
 
 
+def test_what_changed_is_measured_anew_when_segments_are_drawn_or_a_box_is_moved(filled) -> None:
+    run(filled)
+    last = slicer.util.getNode("T1 2020-04-30")
+    segmentation, mask = draw_lesion(last)
+    filled.ui.segmentationSelector.setCurrentNode(segmentation)
+    table, volume = filled.ui.changesTable, 5  # row
+    until(lambda: table.columnCount == 3)
+    mask[:, :10, :10] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, "lesion", last)
+    until(lambda: float(table.item(volume, 2).text()) == pytest.approx(mask.sum() * 12 / 1000, abs=0.05))
+    until(lambda: not filled.panel.results.busy)  # measuring starts no measuring
+    box = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "box")
+    box.SetCenter(*last.GetOrigin())
+    box.SetSize(24, 24, 24)
+    filled.ui.segmentationSelector.setCurrentNode(box)
+    until(lambda: table.horizontalHeaderItem(2).text() == "box")
+    before = float(table.item(volume, 2).text())
+    box.SetSize(48, 48, 48)
+    until(lambda: float(table.item(volume, 2).text()) > before)
+    until(lambda: not filled.panel.results.busy)
+
+
 def draw_lesion(scan):
     """A segmentation of a visit's lesion, and its voxels."""
     voxels = slicer.util.arrayFromVolume(scan)

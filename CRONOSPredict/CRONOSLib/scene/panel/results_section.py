@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
 
 from CRONOSLib.scene.arrangements import ALL_PLANES, AXIAL
@@ -18,6 +19,19 @@ from CRONOSLib.scene.panel.widgets import allow, fill_table, fit_height, show, s
 from CRONOSLib.scene.results import NOTICE, RESULT_ATTRIBUTE, ResultNodes
 from CRONOSLib.scene.steps import Steps, finished
 
+_REST_MS = 300
+"""Nothing is measured before the user has drawn or moved nothing for so long."""
+
+_DRAWN = (
+    vtk.vtkCommand.ModifiedEvent,
+    slicer.vtkMRMLMarkupsNode.PointModifiedEvent,
+    slicer.vtkSegmentation.SourceRepresentationModified,
+    slicer.vtkSegmentation.SegmentAdded,
+    slicer.vtkSegmentation.SegmentRemoved,
+    slicer.vtkSegmentation.SegmentModified,
+)
+"""Events of a region of interest, and of a segmentation, when the user works on them."""
+
 
 class ResultsSection:
     """Shows and measures one forecast of the scene."""
@@ -25,6 +39,7 @@ class ResultsSection:
     def __init__(self, ui, state: PanelState) -> None:
         self._ui, self._state = ui, state
         self._measured: object = None
+        self._watched: tuple = ()
         self._proposed: tuple[str, float] = ("", 0.0)
         ui.resultSelector.addAttribute("vtkMRMLScalarVolumeNode", RESULT_ATTRIBUTE, "forecast")
         ui.compareButton.connect("clicked()", lambda: self.compare(AXIAL))
@@ -48,6 +63,7 @@ class ResultsSection:
         ui.resultLabel.visible = bool(ui.resultLabel.text)
         ui.changesTable.visible = found is not None
         self.overlay.refresh()
+        self._watch(self._state.choices.segmentation if found else None)
         if found is None:
             self.stop()
             self._measured = None
@@ -87,10 +103,24 @@ class ResultsSection:
 
     def stop(self) -> None:
         """Nothing more to come, nothing laid over the scans."""
+        self._watch(None)
         self._measure_soon.stop()
         self._background.clear()
         self._measuring.clear()
         self.overlay.stop()
+
+    def _watch(self, region: slicer.vtkMRMLNode | None) -> None:
+        """Measure anew when the user draws segments, or moves a region of interest."""
+        if self._watched and self._watched[0] is not region:
+            for tag in self._watched[1]:
+                self._watched[0].RemoveObserver(tag)
+            self._watched = ()
+        if region is not None and not self._watched:
+            self._watched = (region, [region.AddObserver(event, self._on_drawn) for event in _DRAWN])
+
+    def _on_drawn(self, caller, event) -> None:
+        self._measured = None
+        self._measure_soon.start(_REST_MS)
 
     def _measure(self) -> None:
         """Fill the table of what changed, unless it shows just that already."""
