@@ -13,9 +13,10 @@ import SimpleITK as sitk
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 from CRONOSLib.errors import OutputError  # noqa: E402
+from CRONOSLib.scene.display import show_spread  # noqa: E402
 from CRONOSLib.scene.hierarchy import SubjectHierarchy  # noqa: E402
 from CRONOSLib.scene.mrb import read_scene, write_forecast_scene  # noqa: E402
-from CRONOSLib.scene.nodes import image_of  # noqa: E402
+from CRONOSLib.scene.nodes import add_volume, image_of  # noqa: E402
 from CRONOSLib.scene.results import RESULT_ATTRIBUTE, add_results, add_scans  # noqa: E402
 from CRONOSLib.scene.session import CHANGE_COLORS, new_scene  # noqa: E402
 from CRONOSLib.series import LongitudinalSeries, Scan  # noqa: E402
@@ -113,6 +114,14 @@ def test_a_spread_is_dark_where_members_agree_and_lets_the_scan_below_be_seen_th
     assert max(color[:3]) < 0.05
     assert spread.GetApplyThreshold()
     assert 0 < spread.GetLowerThreshold() < spread.GetWindow() / 4
+
+
+def test_a_calibrated_spread_which_is_zero_nowhere_lets_the_scan_be_seen_where_it_is_as_usual() -> None:
+    scene, spread = new_scene(), np.full((8, 8, 8), 3.0, np.float32)
+    spread[2:4, 2:4, 2:4] = 10.0
+    node = add_volume(scene, sitk.GetImageFromArray(spread), "spread")
+    show_spread(node, 10.0)
+    assert 3.0 < node.GetDisplayNode().GetLowerThreshold() < 10.0
 
 
 def test_a_scene_file_neither_warns_in_slicer_nor_carries_slicers_own_colours(growing_series, tmp_path: Path) -> None:

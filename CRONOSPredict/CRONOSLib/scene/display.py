@@ -14,8 +14,11 @@ _WINDOW_PERCENTILES = (0.5, 99.5)
 _MAP_PERCENTILE = 99.5
 """Strength of a map, among its voxels that are not zero, that the strongest colour stands for."""
 
+_USUAL_PERCENTILE = 25
+"""Spread of most places, such as air: a calibrated range is zero nowhere."""
+
 _WEAK = 0.15
-"""Part of the strongest spread below which it counts as none."""
+"""Part of the way from the usual spread to the strongest below which it counts as none."""
 
 
 def show_scan(node: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -42,13 +45,14 @@ def show_change(node: slicer.vtkMRMLScalarVolumeNode, strongest: float | None = 
 
 
 def show_spread(node: slicer.vtkMRMLScalarVolumeNode, strongest: float | None = None) -> None:
-    """Bright where the members differ; where they agree or nothing moves, what lies below is seen.
+    """Bright where the members differ; where they agree as they do in most places, what lies below is seen.
 
     strongest: as in `show_change`
     """
     strongest = strongest or strongest_of(node)
     _show(node, SPREAD_COLORS, window=strongest, level=strongest / 2)
-    node.GetDisplayNode().SetThreshold(_WEAK * strongest, float(np.finfo(np.float32).max))
+    usual = float(np.percentile(thinned(slicer.util.arrayFromVolume(node)), _USUAL_PERCENTILE))
+    node.GetDisplayNode().SetThreshold(usual + _WEAK * (strongest - usual), float(np.finfo(np.float32).max))
     node.GetDisplayNode().ApplyThresholdOn()
 
 
