@@ -99,6 +99,9 @@ def test_a_scene_file_shows_forecast_and_change_as_they_must_be_read(growing_ser
     assert change.GetWindow() == pytest.approx(60)
     assert (forecast.GetWindow(), forecast.GetLevel()) == (last.GetWindow(), last.GetLevel())
     assert not any(display.GetAutoWindowLevel() for display in (last, forecast, change, spread))
+    red = scene.GetNodeByID("vtkMRMLSliceNodeRed")
+    assert red.GetLayoutLabel() == "R"
+    assert red.GetLayoutColor() == pytest.approx(red.GetRedColor(), abs=1e-3)
     composite = scene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
     assert scene.GetNodeByID(composite.GetForegroundVolumeID()).GetDisplayNode() is forecast
     assert scene.GetNodeByID(composite.GetBackgroundVolumeID()).GetDisplayNode() is last

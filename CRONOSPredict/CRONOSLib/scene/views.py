@@ -23,7 +23,10 @@ def show_in_slice_views(
     for name, orientation in _ORIENTATIONS.items():
         logic = slicer.vtkMRMLSliceLogic()
         logic.SetMRMLScene(scene)
-        logic.AddSliceNode(name).SetOrientation(orientation)
+        view = logic.AddSliceNode(name)
+        view.SetOrientation(orientation)
+        view.SetLayoutLabel(name[0])  # else its bar is grey and without a letter in the application
+        view.SetLayoutColor(getattr(view, f"Get{name}Color")())
         composite = logic.GetSliceCompositeNode()
         composite.SetBackgroundVolumeID(background.GetID())
         composite.SetForegroundVolumeID(foreground.GetID())
