@@ -20,6 +20,7 @@ from CRONOSLib.evaluation.gallery import best_median_worst
 from CRONOSLib.evaluation.held_out_forecast import (
     HeldOutForecast,
     difference_of,
+    per_patient,
     read_results,
     skill_of,
     write_results,
@@ -31,7 +32,8 @@ from CRONOSLib.imaging.preparation import Preprocessing
 from CRONOSLib.methods.registry import create_method
 from CRONOSLib.series import TimeUnit
 from CRONOSLib.training.assessment import Assessment, assess, write_assessment
-from CRONOSLib.training.held_out import evaluate
+from CRONOSLib.training.draws import frozen_draws
+from CRONOSLib.training.held_out import draw_of, evaluate
 from CRONOSLib.training.patients import PreparedPatient
 from CRONOSLib.training.settings import TrainSettings
 
@@ -227,6 +229,20 @@ def test_members_that_disagree_are_scored_as_an_ensemble(patients: list[Prepared
     assert result.error_in_spreads is not None
     assert 0 < result.crps < 1
     assert result.spread_skill > 0
+
+
+def test_a_forecast_tells_its_draw(patients: list[PreparedPatient]) -> None:
+    results = evaluate(create_method("lci"), patients[:1], SETTINGS)
+    drawn = [draw_of(result, patients[0]) for result in results]
+    assert drawn == list(frozen_draws(len(patients[0].times), SETTINGS.max_context))
+
+
+def test_a_patient_is_shown_with_the_skill_of_all_its_forecasts(assessment: Assessment) -> None:
+    subjects, (error, lci) = per_patient(assessment.results[assessment.method], "mse", "lci_mse")
+    skills = dict(zip(subjects, 1 - error / lci))
+    for picture in assessment.pictures:
+        subject, skill = picture.caption.split(": ")[1].split(", skill ")
+        assert float(skill) == pytest.approx(skills[subject], abs=1e-3)
 
 
 def test_the_gallery_shows_best_median_and_worst(assessment: Assessment, tmp_path: Path) -> None:

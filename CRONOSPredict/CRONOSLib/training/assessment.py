@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from CRONOSLib.bundles.calibration import Calibration
@@ -21,7 +22,7 @@ from CRONOSLib.methods.interface import Method
 from CRONOSLib.methods.registry import create_method
 from CRONOSLib.series import TimeUnit
 from CRONOSLib.training.draws import assemble
-from CRONOSLib.training.held_out import evaluate, forecast_of, last_visit_draw, truth_at_own_scale
+from CRONOSLib.training.held_out import draw_of, evaluate, forecast_of, truth_at_own_scale
 from CRONOSLib.training.patients import PreparedPatient
 from CRONOSLib.training.settings import TrainSettings
 
@@ -37,7 +38,7 @@ class Assessment:
 
     results:     by method, the measured one first; the same forecasts in the same order
     calibration: of the measured method, with its coverage in these patients; None where it has no spread
-    pictures:    of the best, the median and the worst patient by skill of the last visit's forecast
+    pictures:    of the best, the median and the worst patient by skill
     """
 
     split: str
@@ -137,15 +138,14 @@ def best_median_worst_pictures(
     settings: TrainSettings,
     device: torch.device | str,
 ) -> tuple[Picture, ...]:
-    """Patients by the skill of their last visit's forecast, which is made once more for those that are shown."""
-    last_visits = list({result.subject: result for result in results}.values())  # the last draw of each patient
-    subjects, (error, lci) = per_patient(last_visits, "mse", "lci_mse")
+    """Patients by their skill, each shown by its most usual forecast: the one whose own skill is nearest to that."""
+    subjects, (error, lci) = per_patient(results, "mse", "lci_mse")
     skills = patient_skill(error, lci)
     by_subject = {patient.subject: patient for patient in patients}
     pictures = []
     for name, index in best_median_worst(skills.tolist()):
         patient = by_subject[subjects[index]]
-        draw = last_visit_draw(len(patient.times), settings.max_context)
+        draw = draw_of(_usual(results, patient.subject, skills[index]), patient)
         batch = assemble(patient, draw, settings.preprocessing.intensity, settings.time_scale).to(device)
         forecast = forecast_of(method, batch, settings).forecast
         pictures.append(
@@ -157,3 +157,9 @@ def best_median_worst_pictures(
             )
         )
     return tuple(pictures)
+
+
+def _usual(results: Sequence[HeldOutForecast], subject: str, skill: float) -> HeldOutForecast:
+    own = [result for result in results if result.subject == subject and result.lci_mse > 0]
+    skills = patient_skill(np.array([one.mse for one in own]), np.array([one.lci_mse for one in own]))
+    return own[int(np.argmin(np.abs(skills - skill)))]

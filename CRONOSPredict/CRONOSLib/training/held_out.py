@@ -33,6 +33,13 @@ def last_visit_draw(visits: int, max_context: int) -> Draw:
     return Draw(tuple(range(max(0, visits - 1 - max_context), visits - 1)), visits - 1)
 
 
+def draw_of(result: HeldOutForecast, patient: PreparedPatient) -> Draw:
+    """Contexts and target of a forecast of this patient."""
+    target = result.target_visit - 1
+    last = int(np.argmin(np.abs(patient.times - (patient.times[target] - result.horizon))))
+    return Draw(tuple(range(last + 1 - result.contexts, last + 1)), target)
+
+
 def evaluate(
     method: Method,
     patients: Sequence[PreparedPatient],
